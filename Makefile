@@ -1,0 +1,34 @@
+# make demo: install, train two small models, write a report. make test: everything that CI runs but the linters.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+# Extra arguments for pip, for example an index of CPU wheels of PyTorch on Linux without a GPU.
+PIP_ARGS ?=
+ONLY ?=
+
+.PHONY: install demo test check bench docs clean
+.DELETE_ON_ERROR:
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[train,dev]'
+	touch $@
+
+demo: install
+	$(BIN)/seqtune demo --out runs/demo
+
+test: install
+	$(BIN)/python -m pytest
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: install
+	$(BIN)/python -m bench $(ONLY)
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

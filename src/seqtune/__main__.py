@@ -1,0 +1,5 @@
+"""python -m seqtune"""
+
+from seqtune.cli import main
+
+main()

@@ -1,0 +1,169 @@
+"""What a build may be told: the `build:` section of a recipe, the same words as on the command line and in Python."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, create_model
+
+from seqtune.building.chain import Chain, chains
+from seqtune.building.mix import Choice, Mix
+from seqtune.building.operation import operations
+from seqtune.errors import did_you_mean
+from seqtune.recipe import Document, Location, Strict, check
+
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class ChainSettings(Strict):
+    """What every chain may be told; its own options come beside these.
+
+    Args:
+        chain: a chain's name, an operation's name, or several steps joined with "+" ("repeat+paraphrase").
+        share: share of the rows, 0 to 1; those without one divide what the others leave.
+        style: how the parts of the answer are marked.
+        dialogue: a turn a task, in place of one instruction that asks for all.
+    """
+
+    chain: str
+    share: Share | None = None
+    style: Literal["labelled", "numbered", "steps", "plain", "mixed"] = "labelled"
+    dialogue: bool = False
+
+
+class BuildSettings(Strict):
+    """The `build:` section.
+
+    Args:
+        from_: a file, a folder saved by `datasets`, a hub id, or a list of these ("from" in YAML).
+        format: what the rows are; found from the content by default.
+        columns: our name -> the file's column, e.g. {"instruction": "prompt"}.
+        chains: the chains of the mix, by name or with options.
+        plain: share of rows that stay as they are; what the chains' shares leave by default.
+        parallel, paraphrases: files of rows beside the input, for the chains that take them.
+        unfit: what becomes of a row that no chain fits.
+        duplicates: what becomes of a row that was there before with the same content and own id.
+        control: write the same rows unchained beside the result; with "tokens", repeated up to as many tokens.
+        seed: of every draw.
+        limit: read at most this many rows.
+        strict: stop at the first bad row.
+        out: the run folder.
+    """
+
+    from_: str | list[str] = Field(alias="from")
+    format: str = "auto"
+    columns: dict[str, str] = Field(default_factory=dict)
+    chains: list[str | dict[str, Any]] = Field(min_length=1)
+    plain: Annotated[float, Field(ge=0, lt=1)] | None = None
+    parallel: str = ""
+    paraphrases: str = ""
+    unfit: Literal["skip", "plain"] = "skip"
+    duplicates: Literal["skip", "keep"] = "skip"
+    control: Literal["none", "rows", "tokens"] = "rows"
+    seed: int = 0
+    limit: Annotated[int, Field(gt=0)] | None = None
+    strict: bool = False
+    out: str | None = None
+
+
+def check_build(document: Document) -> tuple[BuildSettings | None, Mix | None, list[str]]:
+    """The `build:` section as settings and mix, and every problem in it at once."""
+    section = document.values.get("build")
+    if not isinstance(section, dict):
+        return None, None, [f"{document.place(('build',))}: a build needs a section 'build:' with 'from' and 'chains'"]
+    settings, problems = check(document, ("build",), section, BuildSettings)
+    given = section.get("chains")
+    choices: list[Choice] = []
+    for i, entry in enumerate(given if isinstance(given, list) else []):
+        choice, more = _check_chain(document, ("build", "chains", i), entry, section)
+        problems += more
+        if choice:
+            choices.append(choice)
+    if problems or settings is None:
+        return settings, None, problems
+    shared, problems = _share_out(choices, settings.plain, document)
+    return settings, Mix(tuple(shared), settings.unfit, settings.seed), problems
+
+
+def _check_chain(
+    document: Document, location: Location, entry: Any, section: Mapping[str, Any]
+) -> tuple[Choice | None, list[str]]:
+    entry = {"chain": entry} if isinstance(entry, str) else entry
+    if not isinstance(entry, dict) or not isinstance(entry.get("chain"), str):
+        return None, [f"{document.place(location)}: a chain is a name, or a mapping with 'chain: NAME'"]
+    title = entry["chain"]
+    found, steps = _resolve(title)
+    if found is None:
+        near = did_you_mean(title, [*chains(), *operations()])
+        place = document.place((*location, "chain"))
+        return None, [f"{place}: no chain or operation is called {title!r}{near} (seqtune ls chains)"]
+    files = {name: section[name] for name in ("parallel", "paraphrases") if section.get(name) and name in found.options}
+    values = {**files, **entry, **({} if steps is None else {"steps": steps})}
+    settings, problems = check(document, location, values, _options_model(found))
+    if settings is None:
+        return None, problems
+    fields = {name: getattr(settings, name) for name in type(settings).model_fields}
+    general = {name: fields.pop(name) for name in ChainSettings.model_fields}
+    if unknown := [named for named in _named_operations(fields) if named not in operations()]:
+        lines = [f"no operation is called {named!r}{did_you_mean(named, operations())}" for named in unknown]
+        return None, [f"{document.place(location)}: {text} (seqtune ls operations)" for text in lines]
+    share = general["share"] or 0.0
+    return Choice(_title(title, fields), found, share, fields, general["style"], general["dialogue"]), []
+
+
+def _title(title: str, options: Mapping[str, Any]) -> str:
+    steps = options.get("steps")
+    return f"{title} ({steps} steps)" if isinstance(steps, int) else title
+
+
+def _named_operations(options: Mapping[str, Any]) -> list[str]:
+    steps: Any = options.get("steps")
+    names = [*options.get("only", ()), *(steps if isinstance(steps, list) else [])]
+    return [name for name in names if name not in ("answer", "paraphrase")]
+
+
+def _resolve(name: str) -> tuple[Chain | None, list[str] | None]:
+    """The chain of that name; for an operation's name or "a+b", the chain `tasks` with these steps."""
+    if name in chains():
+        return chains()[name], None
+    steps = [step.strip() for step in name.split("+")]
+    known = {"answer", "paraphrase", *operations()}
+    return (chains()["tasks"], steps) if all(step in known for step in steps) else (None, None)
+
+
+def _options_model(chain: Chain) -> type[Strict]:
+    fields: dict[str, Any] = {
+        name: (p.annotation, ... if p.default is inspect.Parameter.empty else p.default)
+        for name, p in chain.options.items()
+    }
+    return create_model(chain.name, __base__=ChainSettings, **fields)
+
+
+def _share_out(choices: list[Choice], plain: float | None, document: Document) -> tuple[list[Choice], list[str]]:
+    """Give the chains without a share an equal part of what the others and the plain rows leave."""
+    given = sum(choice.share for choice in choices)
+    unset = [choice for choice in choices if not choice.share]
+    rest = 1 - given - (plain or 0)
+    place = document.place(("build", "chains"))
+    if rest < -1e-9:
+        total = f"chains {given:g} + plain {plain or 0:g} = {given + (plain or 0):g}"
+        return choices, [f"{place}: the shares add up to more than 1: {total}"]
+    if unset and rest <= 1e-9:
+        return choices, [f"{place}: nothing is left for the chains without a share; lower the others"]
+    if not unset and plain is not None and rest > 1e-9:
+        return choices, [
+            f"{place}: the shares and 'plain' add up to {1 - rest:g}, not 1; leave 'plain' out for the rest"
+        ]
+    part = rest / len(unset) if unset else 0.0
+    return [c if c.share else Choice(c.title, c.chain, part, c.options, c.style, c.dialogue) for c in choices], []
+
+
+def describe(mix: Mix) -> Mapping[str, float]:
+    """The asked share of each part of the mix, plain rows included."""
+    shares: dict[str, float] = {}
+    for choice in mix.choices:
+        shares[choice.title] = shares.get(choice.title, 0.0) + choice.share
+    rest = 1 - sum(shares.values())
+    return {**shares, **({"plain": rest} if rest > 1e-9 else {})}

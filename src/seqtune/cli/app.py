@@ -1,0 +1,54 @@
+"""The commands in one place, and what happens when one fails or is stopped."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from seqtune import console
+from seqtune.cli.build import build
+from seqtune.cli.data import convert, ls
+from seqtune.errors import SeqtuneError
+
+app = typer.Typer(
+    name="seqtune",
+    help="Turn instruction data into sequential instructions, tune models on it, measure whether every step is done.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(build)
+app.command()(ls)
+app.command()(convert)
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    show: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    """Options of all commands."""
+    if show:
+        from importlib.metadata import version as installed
+
+        console.result(f"seqtune {installed('seqtune')}")
+        raise typer.Exit()
+
+
+def main() -> None:
+    """Run the command line: exit 0, 2 for what the user can mend, 130 when stopped."""
+    try:
+        app()
+    except SeqtuneError as error:
+        console.complain(f"seqtune: {error}")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        console.complain("stopped; the same command starts it again")
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader (head, less) is gone: nothing to say, and nothing to flush at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)

@@ -1,0 +1,119 @@
+"""The only module that prints: messages, tables and progress to standard error, results and JSON to standard output."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+
+PLAIN_EVERY_S = 10.0
+
+
+@dataclass
+class _Mode:
+    quiet: bool = False
+    json: bool = False
+
+
+_mode = _Mode()
+
+
+def set_mode(*, quiet: bool = False, json: bool = False) -> None:
+    """Choose what is printed: `quiet` keeps only errors and results, `json` keeps only one JSON object at the end."""
+    _mode.quiet, _mode.json = quiet, json
+
+
+def note(text: str) -> None:
+    """A line about what goes on; not shown with --quiet or --json."""
+    if not (_mode.quiet or _mode.json):
+        print(text, file=sys.stderr, flush=True)
+
+
+def complain(text: str) -> None:
+    """An error; always shown."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def result(text: str) -> None:
+    """What the command was called for, as text; not shown with --json."""
+    if not _mode.json:
+        print(text, flush=True)
+
+
+def result_json(value: Any) -> None:
+    """What the command was called for, as one JSON object; shown with --json only."""
+    if _mode.json:
+        print(msgspec.json.encode(value, enc_hook=str).decode(), flush=True)
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, width: int | None = None) -> str:
+    """A table as text; columns of numbers are aligned to the right."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(title=title or None, box=SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
+    for i, column in enumerate(columns):
+        numeric = all(isinstance(row[i], int | float) or str(row[i])[:1].isdigit() for row in rows) and bool(rows)
+        made.add_column(column, justify="right" if numeric and i else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*[Text(str(cell)) for cell in row])
+    terminal = sys.stdout.isatty()
+    console = Console(width=width or (None if terminal else 120), no_color=not terminal, highlight=False)
+    with console.capture() as capture:
+        console.print(made)
+    return "\n".join(line.rstrip() for line in capture.get().rstrip().splitlines())
+
+
+class Report(Protocol):
+    """Tells how far the work is."""
+
+    def __call__(self, done: int, text: str = "") -> None: ...
+
+
+@contextmanager
+def progress(what: str, unit: str) -> Iterator[Report]:
+    """Show how far a loop is: one live line on a terminal, a plain line every ten seconds in a log file."""
+    if _mode.quiet or _mode.json:
+        yield lambda done, text="": None
+        return
+    line = _LiveLine(what, unit) if sys.stderr.isatty() else _PlainLines(what, unit)
+    yield line
+    line.close()
+
+
+@dataclass
+class _PlainLines:
+    what: str
+    unit: str
+    started: float = field(default_factory=time.monotonic)
+    shown: float = field(default_factory=time.monotonic)
+
+    def __call__(self, done: int, text: str = "") -> None:
+        if time.monotonic() - self.shown >= PLAIN_EVERY_S:
+            self.shown = time.monotonic()
+            print(self.text(done, text), file=sys.stderr, flush=True)
+
+    def text(self, done: int, text: str) -> str:
+        rate = done / max(time.monotonic() - self.started, 1e-9)
+        return f"{self.what}: {done:,} {self.unit}, {rate:,.0f} {self.unit}/s{f', {text}' if text else ''}"
+
+    def close(self) -> None:
+        """Nothing is left open."""
+
+
+@dataclass
+class _LiveLine(_PlainLines):
+    def __call__(self, done: int, text: str = "") -> None:
+        if time.monotonic() - self.shown >= 0.1:
+            self.shown = time.monotonic()
+            print(f"\r\x1b[K{self.text(done, text)}", end="", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)

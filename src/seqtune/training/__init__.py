@@ -1,0 +1,1 @@
+"""How a model learns the rows: rendered and masked by us, optimised by transformers."""
