@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from seqtune.data.writer import write
     from seqtune.errors import SeqtuneError
 
+__version__ = "0.1.0"
+
 _HOME = {
     "Build": "building.engine",
     "Example": "data.example",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -190,6 +191,38 @@ def _all_keys(model: type[BaseModel]) -> set[str]:
             if isinstance(part, type) and issubclass(part, BaseModel):
                 keys |= _all_keys(part)
     return keys
+
+
+def options_model(name: str, parameters: Iterable[inspect.Parameter], base: type[Strict] = Strict) -> type[Strict]:
+    """A strict model of keyword parameters: what a function takes is what a recipe may say."""
+    fields: dict[str, Any] = {
+        p.name: (p.annotation, ... if p.default is inspect.Parameter.empty else p.default) for p in parameters
+    }
+    return create_model(name, __base__=base, **fields)
+
+
+def section_options(
+    section: str, model: type[Strict], recipe: str | Path | None, sets: Sequence[str], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a function is to be called with: a recipe's section, with `--set` and other options over it.
+
+    Args:
+        section: the section, e.g. "train".
+        model: what it may say.
+        recipe: a YAML file, or None.
+        sets: "train.seed=7" and the like.
+        options: over the recipe's; those that are None say nothing.
+
+    Raises:
+        RecipeError: with every problem at once.
+    """
+    document = read_recipe(recipe) if recipe else Document({})
+    given = {name: value for name, value in options.items() if value is not None}
+    document.values[section] = {**(document.values.get(section) or {}), **given}
+    document = put(document, sets)
+    found, problems = check(document, (section,), document.values[section], model)
+    refuse([*check_sections(document), *problems])
+    return {} if found is None else {name: getattr(found, name) for name in found.model_fields_set}
 
 
 def refuse(problems: Sequence[str]) -> None:

@@ -10,7 +10,9 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeVar, overload
+from typing import Annotated, Any, Literal, Protocol, TypeVar, overload
+
+import msgspec
 
 from seqtune.building import style as styles
 from seqtune.building.operation import Kind, Operation, Skip
@@ -22,7 +24,7 @@ from seqtune.errors import RecipeError
 TableFile = Annotated[str, "a file of rows that stand beside the input rows"]
 
 
-class Part(NamedTuple):
+class Part(msgspec.Struct, frozen=True):
     """One task of a chain: how it is asked, its right result, and what its part of the answer is called."""
 
     ask: str
@@ -30,7 +32,7 @@ class Part(NamedTuple):
     label: str
     kind: StepKind = "before"
     check: str = ""
-    args: Mapping[str, Any] = {}
+    args: dict[str, Any] = {}
 
 
 class Table(Protocol):
@@ -40,14 +42,13 @@ class Table(Protocol):
         """The row with the same own id, or else at the same place in its file."""
 
 
-@dataclass(frozen=True)
-class Means:
+class Means(msgspec.Struct):
     """What a chain is given besides its row: it touches no disk, network or clock itself.
 
     Args:
         chain: the chain's name, for the lineage.
         version: the chain's version.
-        rng: a random generator made from hash(seed, row id, chain), so that order and `--limit` change nothing.
+        key: hash(seed, row id, chain): what `rng` is seeded with, so that order and `--limit` change nothing.
         seed: the build's seed, for the lineage.
         style: how the parts of answers are marked; "mixed" draws one for each row.
         dialogue: a turn a task, in place of one instruction that asks for all.
@@ -56,11 +57,20 @@ class Means:
 
     chain: str
     version: int
-    rng: Random
+    key: int
     seed: int
     style: Style | Literal["mixed"]
     dialogue: bool
     table: Callable[[str], Table]
+    _rng: Random | None = None
+
+    @property
+    def rng(self) -> Random:
+        """The row's own random generator."""
+        # Made when first used: most rows that a chain skips need none, and seeding costs as much as reading a row.
+        if self._rng is None:
+            self._rng = Random(self.key)
+        return self._rng
 
 
 ChainFunction = Callable[..., "Example | Skip"]
@@ -184,7 +194,7 @@ def _woven(example: Example, means: Means, steps: tuple[Step, ...], **fields: An
 def _steps(parts: Sequence[Part], results: Sequence[str], marks: Sequence[str]) -> tuple[Step, ...]:
     return tuple(
         [
-            Step(part.ask, result, part.kind, part.check, dict(part.args), mark)
+            Step(part.ask, result, part.kind, part.check, part.args, mark)
             for part, result, mark in zip(parts, results, marks, strict=True)
         ]
     )

@@ -102,10 +102,13 @@ def plan(recipe: str | Path | Mapping[str, Any] | None = None, *, sets: tuple[st
     """
     document = _document(recipe)
     given = {name.rstrip("_"): value for name, value in options.items() if value is not None}
-    if names := given.pop("chain", None):
-        given["chains"] = [names] if isinstance(names, str | dict) else [*names]
+    if one_or_more := given.pop("chain", None):
+        given["chains"] = [one_or_more] if isinstance(one_or_more, str | dict) else [*one_or_more]
     section = document.values.get("build")
-    document.values["build"] = {**section, **given} if isinstance(section, dict) else given
+    section = {**section, **given} if isinstance(section, dict) else given
+    if isinstance(names := section.get("chains"), list):
+        section["chains"] = [{"chain": entry} if isinstance(entry, str) else entry for entry in names]
+    document.values["build"] = section
     document = put(document, sets)
     settings, mix, problems = check_build(document)
     refuse([*check_sections(document), *problems])
@@ -123,9 +126,7 @@ def _document(recipe: str | Path | Mapping[str, Any] | None) -> Document:
 
 def _default_name(settings: BuildSettings) -> str:
     source = settings.from_ if isinstance(settings.from_, str) else settings.from_[0]
-    first = settings.chains[0]
-    chain = first if isinstance(first, str) else str(first.get("chain"))
-    return f"{Path(source).name.split('.')[0]}-{chain}"
+    return f"{Path(source).name.split('.')[0]}-{settings.chains[0]['chain']}"
 
 
 def build(

@@ -10,6 +10,8 @@ from seqtune.building.operation import Operation, Skip, find_operation, operatio
 from seqtune.building.requests import TRANSLATE_REQUESTS
 from seqtune.data.example import Example
 
+_TRIES = 4  # an operation may leave a result that no other fits ("first word"): another draw may not
+
 Steps = int | tuple[int, int]
 
 INPUT_NOUNS = ("the input", "the input", "the given input", "the input below")
@@ -169,11 +171,12 @@ def operations_only(
     """Verifiable operations on the input in place of the row's own task, each on the result of the one before."""
     if example.turns or not example.input:
         return Skip("the row has no input")
-    count = _draw_steps(steps, means)
-    parts = draw_operations(
-        example.input, count, _candidates(only), means.rng, it=_noun(means), kind="seed", dependent=dependent
-    )
-    return parts if isinstance(parts, Skip) else weave(example, parts, means)
+    count, candidates, noun = _draw_steps(steps, means), _candidates(only), _noun(means)
+    for _ in range(_TRIES):
+        parts = draw_operations(example.input, count, candidates, means.rng, it=noun, kind="seed", dependent=dependent)
+        if not isinstance(parts, Skip):
+            return weave(example, parts, means)
+    return Skip("fewer operations fit the text than steps were asked for")
 
 
 def _draw_steps(steps: Steps, means: Means) -> int:

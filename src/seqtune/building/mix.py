@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from random import Random
 from typing import Any, Literal, NamedTuple
 
 import xxhash
@@ -63,8 +62,8 @@ def transform(example: Example, mix: Mix) -> Made | Skip:
 
 def _run(choice: Choice, example: Example, seed: int) -> Example | Skip:
     chain = choice.chain
-    rng = Random(_hash(seed, example.id, choice.title))
-    means = Means(chain.name, chain.version, rng, seed, choice.style, choice.dialogue, open_table)
+    key = _hash(seed, example.id, choice.title)
+    means = Means(chain.name, chain.version, key, seed, choice.style, choice.dialogue, open_table)
     made: Example | Skip = chain.run(example, means, **choice.options)
     return made
 

@@ -172,9 +172,6 @@ def find_operation(name: str) -> Operation:
     Raises:
         RecipeError: there is none; near names are suggested.
     """
-    try:
-        return operations()[name]
-    except KeyError:
-        raise RecipeError(
-            f"no operation is called {name!r}{did_you_mean(name, operations())}", fix="seqtune ls operations"
-        ) from None
+    if found := _operations.get(name) or operations().get(name):
+        return found
+    raise RecipeError(f"no operation is called {name!r}{did_you_mean(name, operations())}", fix="seqtune ls operations")

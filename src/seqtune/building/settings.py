@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, create_model
+from pydantic import Field
 
 from seqtune.building.chain import Chain, chains
 from seqtune.building.mix import Choice, Mix
 from seqtune.building.operation import operations
 from seqtune.errors import did_you_mean
-from seqtune.recipe import Document, Location, Strict, check
+from seqtune.recipe import Document, Location, Strict, check, options_model
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -42,7 +41,8 @@ class BuildSettings(Strict):
         columns: our name -> the file's column, e.g. {"instruction": "prompt"}.
         chains: the chains of the mix, by name or with options.
         plain: share of rows that stay as they are; what the chains' shares leave by default.
-        parallel, paraphrases: files of rows beside the input, for the chains that take them.
+        parallel: the same rows in another language, for the chains that translate.
+        paraphrases: rows with paraphrases of the inputs, for the chains that paraphrase.
         unfit: what becomes of a row that no chain fits.
         duplicates: what becomes of a row that was there before with the same content and own id.
         control: write the same rows unchained beside the result; with "tokens", repeated up to as many tokens.
@@ -55,7 +55,7 @@ class BuildSettings(Strict):
     from_: str | list[str] = Field(alias="from")
     format: str = "auto"
     columns: dict[str, str] = Field(default_factory=dict)
-    chains: list[str | dict[str, Any]] = Field(min_length=1)
+    chains: list[dict[str, Any]] = Field(min_length=1)
     plain: Annotated[float, Field(ge=0, lt=1)] | None = None
     parallel: str = ""
     paraphrases: str = ""
@@ -90,7 +90,6 @@ def check_build(document: Document) -> tuple[BuildSettings | None, Mix | None, l
 def _check_chain(
     document: Document, location: Location, entry: Any, section: Mapping[str, Any]
 ) -> tuple[Choice | None, list[str]]:
-    entry = {"chain": entry} if isinstance(entry, str) else entry
     if not isinstance(entry, dict) or not isinstance(entry.get("chain"), str):
         return None, [f"{document.place(location)}: a chain is a name, or a mapping with 'chain: NAME'"]
     title = entry["chain"]
@@ -101,7 +100,9 @@ def _check_chain(
         return None, [f"{place}: no chain or operation is called {title!r}{near} (seqtune ls chains)"]
     files = {name: section[name] for name in ("parallel", "paraphrases") if section.get(name) and name in found.options}
     values = {**files, **entry, **({} if steps is None else {"steps": steps})}
-    settings, problems = check(document, location, values, _options_model(found))
+    settings, problems = check(
+        document, location, values, options_model(found.name, found.options.values(), ChainSettings)
+    )
     if settings is None:
         return None, problems
     fields = {name: getattr(settings, name) for name in type(settings).model_fields}
@@ -131,14 +132,6 @@ def _resolve(name: str) -> tuple[Chain | None, list[str] | None]:
     steps = [step.strip() for step in name.split("+")]
     known = {"answer", "paraphrase", *operations()}
     return (chains()["tasks"], steps) if all(step in known for step in steps) else (None, None)
-
-
-def _options_model(chain: Chain) -> type[Strict]:
-    fields: dict[str, Any] = {
-        name: (p.annotation, ... if p.default is inspect.Parameter.empty else p.default)
-        for name, p in chain.options.items()
-    }
-    return create_model(chain.name, __base__=ChainSettings, **fields)
 
 
 def _share_out(choices: list[Choice], plain: float | None, document: Document) -> tuple[list[Choice], list[str]]:

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from seqtune import console
-from seqtune.cli.build import build
-from seqtune.cli.data import convert, ls
+from seqtune import __version__, console
+from seqtune.cli.building import build
+from seqtune.cli.models import evaluate, report, train
+from seqtune.cli.rows import convert, ls
 from seqtune.errors import SeqtuneError
 
 app = typer.Typer(
@@ -22,6 +23,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(build)
+app.command()(train)
+app.command("eval")(evaluate)
+app.command()(report)
 app.command()(ls)
 app.command()(convert)
 
@@ -32,14 +36,13 @@ def version(
 ) -> None:
     """Options of all commands."""
     if show:
-        from importlib.metadata import version as installed
-
-        console.result(f"seqtune {installed('seqtune')}")
+        console.result(f"seqtune {__version__}")
         raise typer.Exit()
 
 
 def main() -> None:
     """Run the command line: exit 0, 2 for what the user can mend, 130 when stopped."""
+    console.set_mode()
     try:
         app()
     except SeqtuneError as error:

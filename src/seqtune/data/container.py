@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from seqtune.data.failure import Fault
-from seqtune.data.plain import plain
+from seqtune.data.plain import plain, plain_text
 from seqtune.data.stream import ROW_LIMIT, has_bad_bytes, lines, not_utf8, text_pieces, too_long
 from seqtune.errors import DataError, shorten
 
@@ -53,10 +53,10 @@ def _decoded(line: bytes) -> Any:
 def _not_json(text: str, error: Exception) -> Fault:
     if not isinstance(error, json.JSONDecodeError):
         return Fault("not JSON", f"{error}: {text[:80]}", "take the row out")
-    if error.pos >= len(text) or error.msg.startswith("Unterminated string"):
-        return Fault(
-            "row is cut short", text[-60:], "the writing was broken off here: write the row again, or take it out"
-        )
+    # The text ends inside of a string, between two values, or inside of an escape or a word ("tru").
+    in_word = error.pos >= len(text) - 6 and not text.endswith(("}", "]"))
+    if in_word or error.pos >= len(text) or error.msg.startswith("Unterminated string"):
+        return Fault("row is cut short", text[-60:], "its writing was broken off: write the row again, or take it out")
     near = f"{error.msg} at character {error.pos + 1}: {text[max(0, error.pos - 20) : error.pos + 20]}"
     return Fault("not JSON", near, "a row is one JSON object with its quotes and commas")
 
@@ -285,7 +285,8 @@ def parquet_rows(file: Any) -> Iterator[Record]:
     """The rows of a Parquet file, a thousand at a time."""
     from pyarrow import parquet
 
-    with parquet.ParquetFile(file) as table:
+    # By default all of a row group (often the whole file) is fetched and kept: 580 MB in place of 145 MB for 900 MB.
+    with parquet.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20) as table:
         yield from _arrow_rows(table.iter_batches(batch_size=1000))
 
 
@@ -312,8 +313,9 @@ def _arrow_rows(batches: Iterable[Any]) -> Iterator[Record]:
 
 
 def _batch_rows(batch: Any) -> Iterator[Any]:
+    names = batch.schema.names
     try:
-        rows = batch.to_pylist()
+        cells = [_cells(batch.column(at)) for at in range(len(names))]
     except (ValueError, OverflowError):  # one value that Python cannot hold must not cost a thousand rows
         if len(batch) == 1:
             yield Fault("unreadable value", "", "a text that is not UTF-8, or a date out of range")
@@ -321,10 +323,17 @@ def _batch_rows(batch: Any) -> Iterator[Any]:
         for at in range(len(batch)):
             yield from _batch_rows(batch.slice(at, 1))
         return
-    for row in rows:
-        yield plain_row(row)
+    for row in zip(*cells, strict=True):
+        yield dict(zip(names, row, strict=True))
 
 
-def plain_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of Arrow or of Python objects as JSON holds it; a missing value stays None, but not inside of objects."""
-    return {str(name): plain(value, padding=True) for name, value in row.items()}
+def _cells(column: Any) -> list[Any]:
+    values: list[Any] = column.to_pylist()
+    if str(column.type) in ("string", "large_string", "bool", "int64", "int32"):
+        return values
+    return [plain(value, padding=True) for value in values]
+
+
+def plain_row(row: Mapping[str, Any], *, padding: bool) -> dict[str, Any]:
+    """A row of Python objects as JSON holds it; `padding` as in `plain`, a missing column stays None either way."""
+    return {plain_text(str(name)): plain(value, padding=padding) for name, value in row.items()}

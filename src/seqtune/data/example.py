@@ -103,8 +103,15 @@ def _content_id(example: Example) -> str:
     text = f"{example.instruction}\x1e{example.input}\x1e{example.output}\x1e{example.system}\x1e{own_id}"
     content = text.encode("utf-8", "surrogatepass")
     if example.images or example.turns:
-        content += _encoder.encode((example.images, example.turns))
+        content += _encoded((example.images, example.turns))
     return xxhash.xxh3_128_hexdigest(content)[:24]
+
+
+def _encoded(value: object) -> bytes:
+    try:
+        return _encoder.encode(value)
+    except UnicodeEncodeError:  # half a surrogate pair, which a reply of an LLM may hold
+        return repr(value).encode("utf-8", "surrogatepass")
 
 
 def messages(example: Example) -> list[dict[str, Any]]:

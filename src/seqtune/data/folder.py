@@ -6,12 +6,12 @@ import os
 import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
 import msgspec
 
+from seqtune import __version__
 from seqtune.errors import RunFolderError
 
 SUMMARY = "run.json"
@@ -105,5 +105,9 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 def versions(*packages: str) -> dict[str, str]:
     """Versions of seqtune, Python and the named packages, for a run's summary."""
-    found = {"seqtune": metadata.version("seqtune"), "python": platform.python_version()}
-    return found | {package: metadata.version(package) for package in packages}
+    found = {"seqtune": __version__, "python": platform.python_version()}
+    if packages:
+        from importlib import metadata
+
+        found |= {package: metadata.version(package) for package in packages}
+    return found

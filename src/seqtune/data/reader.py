@@ -77,9 +77,7 @@ def rows(
     return everything if limit is None else islice(everything, limit)
 
 
-def detect(
-    source: SourceLike, *, format: FormatLike = "auto", columns: Mapping[str, str] | None = None
-) -> Detection:
+def detect(source: SourceLike, *, format: FormatLike = "auto", columns: Mapping[str, str] | None = None) -> Detection:
     """How `read` would read the source; looks at its first rows only."""
     found: list[Detection] = []
     for _ in rows(source, format=format, columns=columns, on_detect=found.append):
@@ -166,7 +164,7 @@ def _maker(source: str, choice: Choice) -> Maker:
             raise Fault("empty instruction", record, "write what is to be done, or take the row out")
         if record.keys() <= texts and "meta" not in fields:
             return Example(**fields, origin=origin)
-        meta = _meta(record, used, fields.pop("meta", None)) if keeps_meta else fields.pop("meta", {})
+        meta = _meta(record, row, used, fields.pop("meta", None)) if keeps_meta else fields.pop("meta", {})
         if ("images" in row or "image" in row) and "images" not in fields:
             fields["images"] = row_images(row)
         return Example(**fields, origin=origin, meta=meta)
@@ -213,10 +211,10 @@ def _failure(source: str, number: int, error: Fault | KeyError | RecursionError)
     return Failure(source, number, error.reason, error.value, error.fix)
 
 
-def _meta(record: Row, used: frozenset[str], given: Mapping[str, Any] | None) -> dict[str, Any]:
+def _meta(record: Row, row: Row, used: frozenset[str], given: Mapping[str, Any] | None) -> dict[str, Any]:
     """The columns without a place; what a "meta" column holds where it is an object; and what the format gave."""
     meta = {name: value for name, value in record.items() if name not in used}
-    nested = json_value(record.get("meta"))
+    nested = json_value(row.get("meta"))
     if nested is not None:
         is_free = isinstance(nested, Mapping) and not (nested.keys() & meta.keys())
         meta.update(nested if is_free else {"meta": nested})

@@ -71,7 +71,7 @@ def open_source(source: SourceLike) -> Source:
         DataError: there is no such file, or it is no data file.
     """
     if not isinstance(source, str | os.PathLike):
-        return Source("rows", "rows in memory", enumerate(map(_memory_row, source), 1))
+        return Source("rows", "rows in memory", _memory_rows(source))
     name = os.fspath(source)
     path = Path(name)
     if path.is_dir():
@@ -88,8 +88,10 @@ def open_source(source: SourceLike) -> Source:
     raise DataError("there is no such file" + _near(path), where=name, fix=f"working folder: {Path.cwd()}")
 
 
-def _memory_row(row: Any) -> Any:
-    return plain_row(row) if isinstance(row, Mapping) else row
+def _memory_rows(source: Iterable[Any]) -> Iterator[Record]:
+    is_arrow = hasattr(source, "features")  # a Dataset of the datasets library
+    for number, row in enumerate(source, 1):
+        yield number, plain_row(row, padding=is_arrow) if isinstance(row, Mapping) else row
 
 
 def _looks_like_path(path: Path) -> bool:
@@ -219,7 +221,7 @@ def _hub_rows(name: str, id: str, config: str | None, split: str | None) -> Iter
     number = 0
     try:
         for number, row in enumerate(rows, 1):
-            yield number, plain_row(row)
+            yield number, plain_row(row, padding=True)
     except Exception as error:  # the network, and whatever the hub's libraries raise
         what = f"the Hugging Face hub stopped before row {number + 1}: {shorten(str(error), 200)}"
         raise DataError(what, where=name, fix="check the connection, and run again") from None

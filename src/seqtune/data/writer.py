@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import msgspec
 
 from seqtune.data.example import Example, Image, messages
 from seqtune.data.failure import Fault
+from seqtune.data.folder import replacing
 from seqtune.data.format import JSON_COLUMNS, Fields, registered
 from seqtune.data.plain import plain
 from seqtune.errors import DataError, RecipeError, did_you_mean
@@ -49,17 +50,19 @@ def write(examples: Iterable[Example], path: str | os.PathLike[str], *, format: 
     Raises:
         DataError: a row holds text, turns or images that the format has no place for; nothing is written.
         RecipeError: an unknown format or suffix.
+        RunFolderError: the place cannot be written.
     """
     path = Path(path)
     kind, packing = _kind(path)
     name = _format_name(path, format)
     left_out: dict[str, int] = {}
     rows = _rows(examples, name, kind, left_out)
-    with _whole(path) as partial:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
         if kind == ".parquet":
-            count = _write_parquet(rows, partial, name, path)
+            count = _write_parquet(rows, file, name, path)
         else:
-            with partial.open("wb") as file, _packed(file, packing) as packed:
+            with _packed(file, packing) as packed:
                 count = _write_json(rows, packed, path, is_array=kind == ".json")
     return Written(path, name, count, left_out)
 
@@ -86,21 +89,7 @@ def _format_name(path: Path, format: str) -> str:
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A place to write to, which takes the place of `path` when all went well, and goes when it did not."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        os.replace(partial, path)
-    except OSError as error:
-        raise DataError(f"cannot be written: {error.strerror or error}", where=str(path)) from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-@contextmanager
-def _packed(file: BinaryIO, packing: str) -> Iterator[Any]:
+def _packed(file: IO[bytes], packing: str) -> Iterator[Any]:
     if packing == ".gz":
         with gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=6, mtime=0) as packed:
             yield packed
@@ -120,14 +109,20 @@ Converter = Callable[[Example, bool], "Fields | Example"]
 def _rows(examples: Iterable[Example], name: str, kind: str, left_out: dict[str, int]) -> Iterator[Any]:
     convert, flat = _CONVERTERS[name], kind != ".parquet"
     for example in examples:
-        try:
-            yield convert(example, flat)
-        except Fault as fault:
-            yield fault  # the place is added where rows are counted
+        yield _converted(convert, example, flat)
         if name != "seqtune":
             for what in ("steps", "origin"):
                 if getattr(example, what):
                     left_out[what] = left_out.get(what, 0) + 1
+
+
+def _converted(convert: Converter, example: Example, flat: bool) -> Fields | Example | Fault:
+    try:
+        return convert(example, flat)
+    except Fault as fault:
+        return fault  # its place is added where rows are counted
+    except _UNENCODABLE as error:
+        return _unwritable(error)
 
 
 def _seqtune_row(example: Example, flat: bool) -> Fields | Example:
@@ -213,8 +208,12 @@ def _image_path(image: Image) -> str:
 def _placed(rows: Iterable[Any], path: Path) -> Iterator[tuple[int, Any]]:
     for number, row in enumerate(rows, 1):
         if isinstance(row, Fault):
-            raise DataError(f"row {number}: {row.reason}: {row.value}", where=str(path), fix=row.fix)
+            raise _placed_error(row, number, path)
         yield number, row
+
+
+def _placed_error(fault: Fault, number: int, path: Path) -> DataError:
+    return DataError(f"row {number}: {fault.reason}: {fault.value}", where=str(path), fix=fault.fix)
 
 
 _encoder = msgspec.json.Encoder()
@@ -233,18 +232,21 @@ def _write_json(rows: Iterable[Any], file: Any, path: Path, *, is_array: bool) -
     for count, row in _placed(rows, path):
         try:
             text = _encoded(row)
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise _unwritable(path, count, error) from None
+        except _UNENCODABLE as error:
+            raise _placed_error(_unwritable(error), count, path) from None
         file.write((start if count == 1 else between) + text)
     file.write(end if count else start + end.lstrip() if is_array else b"")
     return count
 
 
-def _unwritable(path: Path, number: int, error: Exception) -> DataError:
-    return DataError(f"row {number} cannot be written: {error}", where=str(path), fix="keep to JSON values in `meta`")
+_UNENCODABLE = (TypeError, ValueError, OverflowError, RecursionError)
 
 
-def _write_parquet(rows: Iterable[Any], partial: Path, name: str, path: Path) -> int:
+def _unwritable(error: Exception) -> Fault:
+    return Fault("cannot be written", str(error), "keep to what JSON can hold in `meta`")
+
+
+def _write_parquet(rows: Iterable[Any], file: IO[bytes], name: str, path: Path) -> int:
     from pyarrow import parquet
 
     placed = (row for _, row in _placed(rows, path))
@@ -253,7 +255,7 @@ def _write_parquet(rows: Iterable[Any], partial: Path, name: str, path: Path) ->
     with_images = name == "seqtune" or any(row["images"] for row in batch)
     schema = _schema(name, with_images)
     count = 0
-    with parquet.ParquetWriter(partial, schema, compression="zstd") as writer:
+    with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         while batch:
             if not with_images and any(row["images"] for row in batch):
                 what = f"the first images come after row {count}, when the columns were already written"

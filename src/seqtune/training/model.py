@@ -30,18 +30,23 @@ def require_packages(purpose: str) -> None:
             raise MissingExtraError(package, "train", purpose)
 
 
-def tiny(tokenizer: PreTrainedTokenizerBase, *, seed: int, width: int = 128, layers: int = 3) -> PreTrainedModel:
-    """A small Llama with random weights (about half a million parameters), its embeddings shared with its head."""
+def tiny(tokenizer: PreTrainedTokenizerBase, *, seed: int, longest: int = 2048) -> PreTrainedModel:
+    """A small Llama with random weights (0.4 million, with few words), its embeddings shared with its head.
+
+    Two layers are enough to copy by position, and learn it in fewer tokens than three. The base of the rotary
+    positions is small because texts are short: with 10,000 the same training reached a third of the exact answers.
+    """
     import transformers
 
     transformers.set_seed(seed)
     config = transformers.LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=width,
-        intermediate_size=2 * width,
-        num_hidden_layers=layers,
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=2,
         num_attention_heads=4,
-        max_position_embeddings=1024,
+        max_position_embeddings=longest,
+        rope_parameters={"rope_type": "default", "rope_theta": 500.0},
         tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
@@ -88,6 +93,7 @@ def save(loaded: Loaded, folder: Path) -> None:
     shutil.rmtree(half, ignore_errors=True)
     loaded.model.save_pretrained(half, safe_serialization=True)
     loaded.tokenizer.save_pretrained(half)
+    shutil.rmtree(folder, ignore_errors=True)
     half.rename(folder)
 
 

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import platform
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import xxhash
 
 from seqtune.data.example import Example, messages
-from seqtune.errors import DataError, RecipeError, RunFolderError, shorten
+from seqtune.data.folder import claim_folder, replacing, versions, write_summary
+from seqtune.data.reader import read
+from seqtune.errors import DataError, RecipeError, shorten
 from seqtune.training.batches import padding, plan
+from seqtune.training.loss import Loss
 from seqtune.training.model import PACKAGES, TINY, Loaded, load, load_tokenizer, require_packages, save, tiny
 from seqtune.training.rendering import Row, require_template, training_row
+from seqtune.training.words import word_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-    from seqtune.training.trainer import Loss
 
 
 class Unused(msgspec.Struct, frozen=True):
@@ -34,24 +35,24 @@ class Unused(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class TrainingRun:
+class Training:
     """What a training made.
 
     Args:
-        folder: the run folder: model/, losses.jsonl, run.json and, where rows were left out, unused.jsonl.
-        model: the folder of the trained model and its tokenizer, loadable by plain transformers.
+        out: the run folder: model/, losses.jsonl, unused.jsonl, run.json.
+        model: the folder of the trained model and its tokenizer, which plain transformers loads.
         parameters: weights of the model.
-        rows: rows trained on.
-        unused: rows left out.
+        rows: rows that could be trained on; unused: rows that could not.
         steps: optimiser steps.
         tokens: tokens seen, prompts and answers together, padding not counted.
         trained_tokens: those of them that the loss was on.
         padding: share of slots that held padding.
-        first_loss, last_loss: nats a trained token, means over the first and last logged steps.
-        seconds, cpu_seconds: wall time, and processor time of all threads.
+        losses: what was said on the way, as in losses.jsonl.
+        seed: of the weights (where they were made here) and of the order of rows.
+        wall_s: how long it took; cpu_s: processor seconds of all threads.
     """
 
-    folder: Path
+    out: Path
     model: Path
     parameters: int
     rows: int
@@ -60,10 +61,24 @@ class TrainingRun:
     tokens: int
     trained_tokens: int
     padding: float
-    first_loss: float
-    last_loss: float
-    seconds: float
-    cpu_seconds: float
+    losses: tuple[Loss, ...]
+    seed: int
+    wall_s: float
+    cpu_s: float
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """Everything that the result depends on besides the rows; stands in run.json."""
+
+    model: str
+    tokenizer: str
+    seed: int
+    epochs: int
+    max_tokens: int | None
+    learning_rate: float
+    weight_decay: float
+    batch_tokens: int
+    max_length: int
 
 
 def train(
@@ -76,54 +91,60 @@ def train(
     max_tokens: int | None = None,
     learning_rate: float | None = None,
     weight_decay: float = 0.0,
-    batch_tokens: int = 4096,
+    batch_tokens: int | None = None,
     max_length: int = 2048,
-    tokenizer: str | Path | None = None,
+    tokenizer: str | Path = "",
     strict: bool = False,
+    overwrite: bool = False,
     say: Callable[[Loss], None] | None = None,
-) -> TrainingRun:
+) -> Training:
     """Fine-tune a model on rows; the loss is on their answers and end tokens only.
 
     Args:
         dataset: Examples, or a file of rows.
         model: "tiny" (from scratch, with a tokenizer made from the rows), a local folder, or a hub id.
-        out: the run folder; it must not hold a run yet.
+        out: the run folder.
         seed: of the weights (tiny) and of the order of rows.
         epochs: passes over the rows.
-        max_tokens: stop after so many tokens, whatever `epochs` says.
-        learning_rate: its peak; 2e-3 for "tiny" and 1e-5 for others where it is not given.
-        batch_tokens: the most tokens of a batch, padding included.
-        max_length: a longer row is left out and listed in unused.jsonl; no row is ever cut.
-        tokenizer: folder of a tokenizer to use with "tiny" in place of one made from the rows.
-        strict: an error in place of leaving a row out.
+        max_tokens: stop after so many tokens in place of after `epochs`.
+        learning_rate: its peak; by default 1e-3 for "tiny" and 1e-5 for others.
+        weight_decay: of AdamW.
+        batch_tokens: the most tokens of a batch, padding included; by default 512 for "tiny" and 8192 for others.
+        max_length: a row of more tokens is left out and listed in unused.jsonl; no row is ever cut.
+        tokenizer: folder of a tokenizer for "tiny", in place of one made from the rows.
+        strict: raise an error in place of leaving a row out.
+        overwrite: take the folder whatever it holds.
         say: called with a Loss every few steps.
 
     Raises:
         RecipeError: a setting or a model that cannot be used.
         DataError: no row to train on; with `strict`, any row that cannot be.
-        RunFolderError: `out` holds a run already.
+        RunFolderError: the folder holds something else, or cannot be written.
         SeqtuneError: the loss is no number any more.
         MissingExtraError: torch or transformers is not installed.
     """
     require_packages("training")
-    folder = _fresh(Path(out))
-    _check_numbers(epochs=epochs, max_tokens=max_tokens, learning_rate=learning_rate, batch_tokens=batch_tokens)
-    started, cpu_started = time.perf_counter(), time.process_time()
+    is_tiny = str(model) == TINY
+    settings = Settings(
+        str(model), str(tokenizer), seed, epochs, max_tokens, (1e-3 if is_tiny else 1e-5) if learning_rate is None
+        else learning_rate, weight_decay, batch_tokens or (512 if is_tiny else 8192), max_length,
+    )  # fmt: skip
+    _check(settings)
+    wall, cpu = time.perf_counter(), time.process_time()
     examples = _examples(dataset)
-    loaded = _loaded(model, tokenizer, examples, seed)
-    require_template(loaded.tokenizer, str(model))
+    loaded = _loaded(settings, examples)
     rows, unused = _rows(examples, loaded.tokenizer, max_length, strict)
 
-    lengths = [len(row.ids) for row in rows]
-    batches = plan(lengths, batch_tokens=batch_tokens, seed=seed, epochs=epochs, max_tokens=max_tokens)
-    rate = learning_rate or (2e-3 if model == TINY else 1e-5)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder, fingerprint = Path(out), _fingerprint(settings, rows)
+    claim_folder(folder, "train", fingerprint, overwrite=overwrite)
     _write_lines(folder / "unused.jsonl", unused)
-    losses = _optimised(loaded, rows, batches, (rate, weight_decay, seed), folder, say)
+    lengths = [len(row.ids) for row in rows]
+    batches = plan(lengths, batch_tokens=settings.batch_tokens, seed=seed, epochs=epochs, max_tokens=max_tokens)
+    losses = _optimise(loaded, rows, batches, settings, folder, say)
     save(loaded, folder / "model")
 
-    run = TrainingRun(
-        folder=folder,
+    training = Training(
+        out=folder,
         model=folder / "model",
         parameters=loaded.model.num_parameters(),
         rows=len(rows),
@@ -132,28 +153,24 @@ def train(
         tokens=sum(lengths[i] for batch in batches for i in batch),
         trained_tokens=sum(len(rows[i].trained) for batch in batches for i in batch),
         padding=padding(batches, lengths),
-        first_loss=losses[0].loss,
-        last_loss=losses[-1].loss,
-        seconds=time.perf_counter() - started,
-        cpu_seconds=time.process_time() - cpu_started,
+        losses=tuple(losses),
+        seed=seed,
+        wall_s=time.perf_counter() - wall,
+        cpu_s=time.process_time() - cpu,
     )
-    settings = {
-        "model": str(model), "seed": seed, "epochs": epochs, "max_tokens": max_tokens, "learning_rate": rate,
-        "weight_decay": weight_decay, "batch_tokens": batch_tokens, "max_length": max_length,
-    }  # fmt: skip
-    _write_run(run, settings)
-    return run
+    write_summary(folder, _summary(training, settings, fingerprint))
+    return training
 
 
-def _optimised(
+def _optimise(
     loaded: Loaded,
-    rows: list[Row],
-    batches: list[list[int]],
-    settings: tuple[float, float, int],
+    rows: Sequence[Row],
+    batches: Sequence[Sequence[int]],
+    settings: Settings,
     folder: Path,
     say: Callable[[Loss], None] | None,
 ) -> list[Loss]:
-    from seqtune.training.trainer import Settings, optimise
+    from seqtune.training.trainer import optimise  # imports torch and transformers
 
     losses: list[Loss] = []
     with (folder / "losses.jsonl").open("wb") as file:
@@ -161,94 +178,109 @@ def _optimised(
         def note(loss: Loss) -> None:
             losses.append(loss)
             file.write(msgspec.json.encode(loss) + b"\n")
-            file.flush()
+            file.flush()  # for whoever watches the run
             if say:
                 say(loss)
 
-        optimise(loaded, rows, batches, Settings(*settings), folder, note)
+        optimise(
+            loaded,
+            rows,
+            batches,
+            learning_rate=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            seed=settings.seed,
+            folder=folder,
+            say=note,
+        )
     return losses
 
 
 def _examples(dataset: Iterable[Example] | str | Path) -> list[Example]:
-    if isinstance(dataset, (str, Path)):
-        from seqtune.data.reader import read
-
-        dataset = read(dataset)
-    examples = list(dataset)
+    examples = list(read(str(dataset)) if isinstance(dataset, (str, Path)) else dataset)
     if not examples:
         raise DataError("there is no row to train on", fix="give a file or a list with at least one row")
     return examples
 
 
-def _loaded(model: str | Path, tokenizer: str | Path | None, examples: list[Example], seed: int) -> Loaded:
-    if model != TINY:
-        return load(model)
-    words = load_tokenizer(tokenizer) if tokenizer else tiny_tokenizer(examples)
-    return Loaded(tiny(words, seed=seed), words)
+def _loaded(settings: Settings, examples: Sequence[Example]) -> Loaded:
+    if settings.model != TINY:
+        loaded = load(settings.model)
+        require_template(loaded.tokenizer, settings.model)
+        return loaded
+    words = load_tokenizer(settings.tokenizer) if settings.tokenizer else tiny_tokenizer(examples)
+    require_template(words, settings.tokenizer)
+    return Loaded(tiny(words, seed=settings.seed, longest=settings.max_length), words)
 
 
 def tiny_tokenizer(examples: Iterable[Example]) -> PreTrainedTokenizerBase:
     """A word-level tokenizer that knows the words of the rows."""
-    from seqtune.training.words import as_texts, word_tokenizer
-
-    return word_tokenizer(as_texts(messages(example) for example in examples))
+    texts = (message["content"] for example in examples for message in messages(example))
+    return word_tokenizer(text for text in texts if isinstance(text, str))
 
 
 def _rows(
-    examples: list[Example], tokenizer: PreTrainedTokenizerBase, max_length: int, strict: bool
+    examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, max_length: int, strict: bool
 ) -> tuple[list[Row], list[Unused]]:
     """Every example ends in one of the two: as a row to train on, or unused with the reason."""
     rows: list[Row] = []
     unused: list[Unused] = []
     for example in examples:
-        try:
-            row = training_row(example, tokenizer)
-            if len(row.ids) > max_length:
-                raise _TooLong(len(row.ids), max_length)
-        except DataError as error:
-            if strict:
-                raise DataError(error.what, where=f"row {example.id}", fix=error.fix) from None
-            tokens = error.tokens if isinstance(error, _TooLong) else 0
-            unused.append(Unused(example.id, error.what, tokens, shorten(example.instruction)))
-        else:
+        row = _row_or_error(example, tokenizer, max_length)
+        if isinstance(row, Row):
             rows.append(row)
+        elif strict:
+            raise row
+        else:
+            tokens = row.tokens if isinstance(row, _TooLong) else 0
+            unused.append(Unused(example.id, row.what, tokens, shorten(example.instruction)))
     if not rows:
-        raise DataError(f"none of the {len(examples)} rows can be trained on: {unused[0].reason}", fix="see the rows")
+        first = unused[0]
+        raise DataError(f"none of the {len(examples)} rows can be trained on; the first: {first.reason} ({first.id})")
     return rows, unused
 
 
+def _row_or_error(example: Example, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Row | DataError:
+    try:
+        row = training_row(example, tokenizer)
+    except DataError as error:
+        return DataError(error.what, where=f"row {example.id}", fix=error.fix)
+    return row if len(row.ids) <= max_length else _TooLong(row, max_length)
+
+
 class _TooLong(DataError):
-    def __init__(self, tokens: int, limit: int) -> None:
-        super().__init__(f"the row has more than {limit} tokens", fix=f"raise max_length to {tokens}, or shorten it")
-        self.tokens = tokens
+    def __init__(self, row: Row, limit: int) -> None:
+        self.tokens = len(row.ids)
+        fix = f"it has {self.tokens}: raise max_length, or shorten the row"
+        super().__init__(f"the row has more than {limit} tokens", where=f"row {row.id}", fix=fix)
 
 
-def _fresh(folder: Path) -> Path:
-    if (folder / "model").exists() or (folder / "run.json").exists():
-        raise RunFolderError(
-            "the folder holds a run already", where=str(folder), fix="give another folder, or remove it"
-        )
-    return folder
-
-
-def _check_numbers(**settings: float | None) -> None:
-    for name, value in settings.items():
-        if value is not None and value <= 0:
+def _check(settings: Settings) -> None:
+    for name in ("epochs", "max_tokens", "learning_rate", "batch_tokens", "max_length"):
+        value = getattr(settings, name)
+        if value is not None and not 0 < value < float("inf"):
             raise RecipeError(f"{name} is {value}", fix="give a number above 0")
 
 
-def _write_lines(path: Path, lines: Iterable[Unused]) -> None:
-    encoded = [msgspec.json.encode(line) + b"\n" for line in lines]
-    if encoded:
-        path.write_bytes(b"".join(encoded))
+def _fingerprint(settings: Settings, rows: Iterable[Row]) -> str:
+    """The same for the same settings and the same rows in the same order."""
+    found = xxhash.xxh3_128(msgspec.json.encode(settings))
+    for row in rows:
+        found.update(row.id)
+    return found.hexdigest()
 
 
-def _write_run(run: TrainingRun, settings: dict[str, Any]) -> None:
-    """run.json is written last: a folder without it holds no finished run."""
+def _write_lines(path: Path, lines: Iterable[msgspec.Struct]) -> None:
+    with replacing(path) as file:
+        for line in lines:
+            file.write(msgspec.json.encode(line) + b"\n")
+
+
+def _summary(training: Training, settings: Settings, fingerprint: str) -> dict[str, Any]:
+    """What run.json says; it is written last, so a killed run never looks finished."""
     import torch
 
-    figures = asdict(run) | {"folder": str(run.folder), "model": str(run.model)}
-    versions = {package: version(package) for package in PACKAGES} | {"python": platform.python_version()}
-    whole = {"settings": settings, "result": figures, "versions": versions, "threads": torch.get_num_threads()}
-    encoded = msgspec.json.format(msgspec.json.encode(whole), indent=2)
-    (run.folder / "run.json").write_bytes(encoded + b"\n")
+    result = msgspec.to_builtins(training, enc_hook=str)
+    del result["losses"]  # they have a file of their own
+    head = {"command": "train", "fingerprint": fingerprint, "finished": True}
+    tail = {"threads": torch.get_num_threads(), "versions": versions(*PACKAGES)}
+    return {**head, "settings": msgspec.to_builtins(settings), **result, **tail}

@@ -7,52 +7,39 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import msgspec
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from seqtune.errors import SeqtuneError
 from seqtune.training.batches import collate
+from seqtune.training.loss import Loss
 from seqtune.training.model import Loaded
 from seqtune.training.rendering import Row
 
 LOG_EVERY = 10  # steps
 
 
-class Loss(msgspec.Struct, frozen=True):
-    """One line of losses.jsonl: the mean loss of the steps since the line before, in nats a trained token."""
-
-    step: int
-    steps: int
-    loss: float
-    learning_rate: float
-    tokens: int
-    tokens_per_second: float
-    seconds: float
-
-
-class Settings(NamedTuple):
-    """How the optimiser goes: peak rate, then a cosine to zero after a warm-up of a twentieth of the steps."""
-
-    learning_rate: float
-    weight_decay: float
-    seed: int
-
-
 def optimise(
     loaded: Loaded,
     rows: Sequence[Row],
     batches: Sequence[Sequence[int]],
-    settings: Settings,
+    *,
+    learning_rate: float,
+    weight_decay: float,
+    seed: int,
     folder: Path,
     say: Callable[[Loss], None],
 ) -> None:
-    """Train the model on the batches, in their order, once."""
+    """Train the model on the batches, in their order, once; the rate warms up, then falls along a cosine to zero.
+
+    Raises:
+        SeqtuneError: the loss is no number any more.
+    """
     trainer = _PlannedTrainer(
         model=loaded.model,
-        args=_arguments(settings, len(batches), folder),
+        args=_arguments(len(batches), learning_rate, weight_decay, seed, folder),
         train_dataset=rows,
         data_collator=partial(collate, pad=loaded.tokenizer.pad_token_id),
         callbacks=[_Reporter(rows, batches, say)],
@@ -91,20 +78,22 @@ class _Reporter(TrainerCallback):  # type: ignore[misc]
             )
         seconds = time.perf_counter() - self.start
         tokens = sum(self.tokens[:step])
-        rate = float(logs.get("learning_rate", 0.0))
+        rate = float(logs["learning_rate"])
         self.say(Loss(step, state.max_steps, loss, rate, tokens, tokens / seconds, seconds))
 
 
-def _arguments(settings: Settings, steps: int, folder: Path) -> TrainingArguments:
+def _arguments(
+    steps: int, learning_rate: float, weight_decay: float, seed: int, folder: Path
+) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=1,
-        learning_rate=settings.learning_rate,
-        weight_decay=settings.weight_decay,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
         adam_beta2=0.98,
         lr_scheduler_type="cosine",
         warmup_steps=max(1, steps // 20),
-        seed=settings.seed,
+        seed=seed,
         logging_steps=LOG_EVERY,
         logging_first_step=True,
         logging_nan_inf_filter=False,  # True would log the mean of earlier losses in place of a NaN

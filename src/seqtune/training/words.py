@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from seqtune.errors import MissingExtraError
 
@@ -91,8 +91,3 @@ def _scores(texts: Iterable[str], vocabulary: int) -> list[tuple[str, float]]:
     known |= dict.fromkeys(characters, -20.0)
     known |= dict.fromkeys(words, -10.0)
     return list(known.items())
-
-
-def as_texts(chats: Iterable[list[dict[str, Any]]]) -> Iterable[str]:
-    """The texts of chats, message by message."""
-    return (message["content"] for chat in chats for message in chat if isinstance(message["content"], str))

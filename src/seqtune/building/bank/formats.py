@@ -5,10 +5,20 @@ from __future__ import annotations
 import json
 
 from seqtune.building.bank.lines import listed_items_in, unmarked_lines_in
-from seqtune.building.bank.parts import Parts, on, plain_words_in, short_line_in, short_prose_in, text_in
+from seqtune.building.bank.parts import (
+    Parts,
+    holds_any,
+    on,
+    plain_words_in,
+    remembered,
+    short_line_in,
+    short_prose_in,
+    text_in,
+)
 from seqtune.building.operation import Skip, operation, same_json
 
 
+@remembered
 def _ascii_words_in(text: str) -> Parts | Skip:
     """Words of a to z and digits without marks between them: what a file or a variable may be called."""
     words = plain_words_in(text.strip().rstrip(".!?"))
@@ -42,7 +52,7 @@ def repeat(text: str) -> str | Skip:
 @on(short_line_in)
 def quote(text: str) -> str | Skip:
     """Puts the text in double quotation marks."""
-    return Skip("quotation marks in it already") if any(mark in text for mark in '"“”«»„') else f'"{text}"'
+    return Skip("quotation marks in it already") if holds_any(text, '"“”«»„') else f'"{text}"'
 
 
 @operation(

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from random import Random
 from typing import Any
 
 from seqtune.building.bank.parts import (
-    BREAK,
-    FOREIGN_LETTER,
     Parts,
+    has_foreign_letters,
     on,
     plain_characters_in,
     plain_words_in,
     prose_in,
+    remembered,
     short_prose_in,
+    split_lines,
     words_in,
 )
 from seqtune.building.operation import Skip, operation, same_number, same_word
 
 # Capitals are the same for everybody in Latin and Cyrillic, but for ß, the Turkish i's and the like.
-_OTHER_CASED = re.compile(
-    "[\u00b5ßıİŉǰſ\u01c4-\u01cc\u01f1-\u01f3\u0250-\u03ff\u0530-\u1fff\u2100-\u214f\u2c00-\uffff]"
-)
+_OTHER_CASED = "[\u00b5ßıİŉǰſ\u01c4-\u01cc\u01f1-\u01f3\u0250-\u03ff\u0530-\u1fff\u2100-\u214f\u2c00-\uffff]"
 _VOWEL = re.compile("[aeiouAEIOU]")
 _LETTER = re.compile(r"[^\W\d_]")
 
@@ -35,21 +33,25 @@ def _draw_letter(text: str, rng: Random) -> dict[str, Any] | Skip:
     return {"letter": rng.choice(letters)} if letters else Skip("no letters")
 
 
-@lru_cache(maxsize=64)
+@remembered
 def _plain_letters(text: str) -> str | Skip:
     """Short prose whose letters are all from a to z, so that no é raises the question whether it is an e."""
     prose = short_prose_in(text)
     if isinstance(prose, Skip):
         return prose
-    return Skip("letters beyond a to z") if FOREIGN_LETTER.search(prose) or "\u0301" in prose else prose
+    return Skip("letters beyond a to z") if has_foreign_letters(prose) or "\u0301" in prose else prose
 
 
-@lru_cache(maxsize=64)
+@remembered
 def _cased_in(text: str) -> str | Skip:
     prose = short_prose_in(text)
     if isinstance(prose, Skip):
         return prose
-    return Skip("letters whose capitals are debatable") if not prose.isascii() and _OTHER_CASED.search(prose) else prose
+    return Skip("letters whose capitals are debatable") if _has_other_cased(prose) else prose
+
+
+def _has_other_cased(text: str) -> bool:
+    return not text.isascii() and bool(re.search(_OTHER_CASED, text))
 
 
 # --- case
@@ -210,7 +212,7 @@ def remove_punctuation(text: str) -> str | Skip:
     if not all(word.isalnum() for word in words):
         return Skip("a mark within a word")
     rest = iter(words)
-    return "\n".join(" ".join(next(rest) for _ in line.split()) for line in BREAK.split(text))
+    return "\n".join(" ".join(next(rest) for _ in line.split()) for line in split_lines(text))
 
 
 # --- letter by letter
@@ -264,7 +266,7 @@ def acronym(words: Parts) -> str | Skip:
     """Joins the first letters of all the words, in capitals."""
     if len(words) > 12 or not all(word.isalpha() for word in words):
         return Skip("too many words" if len(words) > 12 else "a mark within a word")
-    return Skip("letters whose capitals are debatable") if _OTHER_CASED.search("".join(words)) else _initials(words)
+    return Skip("letters whose capitals are debatable") if _has_other_cased("".join(words)) else _initials(words)
 
 
 def _initials(words: Parts) -> str:

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
-from seqtune.building.bank.parts import LIST_MARK, MOST_WORDS, Parts, alphabetical, lines_in, on
+from seqtune.building.bank.parts import Parts, alphabetical, has_list_marks, is_long, lines_in, on, remembered
 from seqtune.building.operation import Skip, operation, same_list, same_number
 
 _ITEM = re.compile(r"[^\W\d_][^\W\d_'’-]*(?: [^\W\d_'’-]+){0,2}")
 
 
-@lru_cache(maxsize=64)
+@remembered
 def unmarked_lines_in(text: str) -> Parts | Skip:
     """The lines of a text of at most 60 words, where they have no numbers or bullets yet."""
-    if len(text.split()) > MOST_WORDS:
+    if is_long(text):
         return Skip("too long to rewrite")
-    if LIST_MARK.search(text):
+    if has_list_marks(text):
         return Skip("items with list marks")
     lines = lines_in(text)
     headed = not isinstance(lines, Skip) and any(line.endswith(":") for line in lines)
     return Skip("a line that heads others") if headed else lines
 
 
-@lru_cache(maxsize=64)
+@remembered
 def listed_items_in(text: str) -> Parts | Skip:
     """The items of a text that is nothing but a list such as "red, light green, blue"."""
     items = tuple(text.strip().split(", "))
-    if not all(_ITEM.fullmatch(item) for item in items):
+    if not all(map(_ITEM.fullmatch, items)):
         return Skip("not a plain list with commas")
     return Skip("not a plain list with commas") if items[-1].startswith(("and ", "or ", "but ")) else items
 

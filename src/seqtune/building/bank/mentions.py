@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import re
 
-from seqtune.building.bank.parts import Parts, bounded_text_in, on, words_in
+from seqtune.building.bank.parts import Parts, bounded_text_in, holds_any, on, words_in
 from seqtune.building.operation import Skip, operation, same_list, same_number
 
 _EMAIL = re.compile(r"(?<![\w.%+@:/-])[\w%+-]+(?:\.[\w%+-]+)*@[a-z0-9-]+(?:\.[a-z0-9-]+)+(?![\w@/-])", re.I | re.A)
 _URL = re.compile(r"(?<![\w/@])https?://[^\s<>\"'()\[\]{}|,“”]+", re.I | re.A)
 _BARE_DOMAIN = re.compile(r"\bwww\.|[\w-]\.(?:com|org|net|edu|gov|io|co|uk|de|info)\b", re.I)
-_QUOTATION = re.compile(r"(?:(?<=[\s(\[:—–])|^)(?:\"([^\"\n]+)\"|“([^“”\"\n]+)”|«([^«»\"\n]+)»)(?=[\s.,;:!?)\]—–]|$)")
-_FOUR_DIGITS = re.compile(r"(?<![\w.,:/$€£#%+-])[0-9]{4}(?![\w:/%]|[.,]\d|-)")
-_DIGITS = re.compile(r"[0-9]+")
+_QUOTATION_MARKS = '"“”«»„'
+_QUOTATION = re.compile(
+    r"[\"“«](?<![^\s(\[:—–].)(?:(?<=\")([^\"\n]+)\"|(?<=“)([^“”\"\n]+)”|(?<=«)([^«»\"\n]+)»)(?=[\s.,;:!?)\]—–]|$)"
+)
+_LONG_NUMBER = re.compile(r"[0-9][0-9]{2,}")
+_FOUR_DIGITS = re.compile(r"[0-9](?<![\w.,:/$€£#%+-].)[0-9]{3}(?![\w:/%]|[.,]\d|-)")
+_ORDINAL = re.compile(r"\d(?:s|st|nd|rd|th|e)\b")
+_ERA = re.compile(r"'\d|B(?<!\w.)\.?C|A(?<!\w.)\.?D")
 _YEAR = re.compile(
     r"(?:\b(?:in|since|until|year|years|early|late|summer|winter|spring|fall|autumn|January|February|March|April|May|"
     r"June|July|August|September|October|November|December)|\b[A-Z][a-z]+ [0-9]{1,2},) $|\($"
@@ -38,7 +43,7 @@ def _once(found: list[str]) -> str | Skip:
 @on(bounded_text_in)
 def extract_emails(text: str) -> str | Skip:
     """Lists the e-mail addresses."""
-    found = _EMAIL.findall(text)
+    found = _EMAIL.findall(text) if "@" in text else []
     return _once(found) if len(found) == text.count("@") and found else Skip("no e-mail addresses")
 
 
@@ -69,10 +74,15 @@ def extract_urls(text: str) -> str | Skip:
 @on(bounded_text_in)
 def extract_quotations(text: str) -> str | Skip:
     """Lists what stands between double quotation marks."""
+    if not holds_any(text, _QUOTATION_MARKS):
+        return Skip("no clear quotations")
     found = ["".join(groups).strip() for groups in _QUOTATION.findall(text)]
-    if any(quotation.endswith((",", ";")) for quotation in found):
-        return Skip("a comma within a quotation")  # American printers put it there, but it is not quoted
-    if 2 * len(found) != sum(text.count(mark) for mark in '"“”«»„') or not found:
+    # American printers put the comma or full stop of the sentence around it into the quotation.
+    if any(
+        quotation.endswith((",", ";")) or (quotation.endswith(".") and quotation[0].islower()) for quotation in found
+    ):
+        return Skip("a comma or full stop within a quotation")
+    if 2 * len(found) != sum(map(text.count, _QUOTATION_MARKS)) or not found:
         return Skip("no clear quotations")
     return Skip("nothing but a quotation") if len(found[0]) + 2 == len(text) else _once(found)
 
@@ -121,10 +131,8 @@ def count_capitalised(words: Parts) -> str | Skip:
 def extract_years(text: str) -> str | Skip:
     """Lists the years from 1000 to 2099; skipped where a number may or may not be one."""
     years = list(_FOUR_DIGITS.finditer(text))
-    if any(not _is_year(text, match.start(), match.end()) for match in years):
-        return Skip("a number that may be a year")
-    others = _DIGITS.findall(_FOUR_DIGITS.sub("", text))
-    if any(len(digits) > 2 for digits in others) or re.search(r"\d(?:s|st|nd|rd|th|e)\b|'\d|\bB\.?C|\bA\.?D", text):
+    others = len(_LONG_NUMBER.findall(text)) > len(years)
+    if others or _ORDINAL.search(text) or _ERA.search(text) or not all(_is_year(text, *year.span()) for year in years):
         return Skip("a number that may be a year")
     return _once([match[0] for match in years]) if years else Skip("no years")
 

@@ -2,13 +2,19 @@
 
 Each `*_in` function reads a text's parts, or says why they are debatable: a reader must never be able to dispute a
 gold answer, so a text that two careful people could take apart differently is skipped.
+
+Speed matters here, since a chain tries dozens of operations on each row. What a function says of a text is remembered
+while they are tried; `in` looks for single signs, which is far faster than a pattern; and patterns that read the whole
+text begin with the signs to look for (what must stand before them comes after, as in `B(?<!\\w.)C` for `\\bBC`), so
+that `re` can leap from one such sign to the next.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache, wraps
+from itertools import filterfalse
 from typing import Concatenate, ParamSpec, TypeVar
 from unicodedata import category
 
@@ -22,6 +28,10 @@ MOST_WORDS = 60  # a rewrite of more than this teaches patience rather than the 
 MOST_CHARACTERS = 4_000  # longer texts are not read at all, which also bounds the time of every pattern below
 
 _NUMERALS = ("no", "two", "three", "four", "five")
+_NOTHING_LEFT = Skip("nothing would be left")
+_NO_CHANGE = Skip("nothing would change")
+
+remembered = lru_cache(maxsize=64)
 
 
 def on(
@@ -49,8 +59,8 @@ def on(
             if isinstance(result, Skip):
                 return result
             if not result.strip():
-                return Skip("nothing would be left")
-            return Skip("nothing would change") if result == text.strip() else result
+                return _NOTHING_LEFT
+            return _NO_CHANGE if result == text.strip() else result
 
         return run_on_text
 
@@ -59,17 +69,56 @@ def on(
 
 # --- whole texts
 
-_MARKUP_SIGN = re.compile(
-    r"[{}<>|\\=_`^~@#*+§\[\]\t\x0b\x0c\x1c-\x1e\x85\u2028\u2029]|://|\w\(|\)\.\w|\.(?:com|org|net|edu|gov|io)\b"
+_MARKUP_SIGNS = "{}<>|\\=_`^~@#*+§[]\t\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
+_MARKUP = re.compile(
+    r"\((?<=\w.)|\)\.\w|\.(?:com|org|net|edu|gov|io)\b|://|w(?<!\w.)ww\.|;[ \t]*$|\n {2,}\S", re.MULTILINE
 )
-_MARKUP_LINE = re.compile(r";[ \t]*$|^ {2,}\S|\bwww\.", re.MULTILINE)
-_UNSPACED = re.compile(  # Thai to Tibetan, Burmese, Khmer, Kana, Han; and Vietnamese, whose blanks part syllables
+_UNSPACED = (  # Thai to Tibetan, Burmese, Khmer, Kana, Han; and Vietnamese, whose blanks part syllables
     "[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u9fff\uf900-\ufaff\uff66-\uff9d"
     "\U00020000-\U0003ffff\u1ea0-\u1ef9\u01a0\u01a1\u01af\u01b0]"
 )
-LIST_MARK = re.compile(r"^[ \t]*(?:\(?\d{1,3}[.):]|\(?[a-zA-Z][.)]|[-–—•*·])(?:\s|$)", re.MULTILINE)
-FOREIGN_LETTER = re.compile(r"(?![a-zA-Z])[^\W\d_]")
-BREAK = re.compile(r"\r\n|\r|\n")
+_LIST_MARK = re.compile(r"[ \t]*(?:\(?\d{1,3}[.):]|\(?[a-zA-Z][.)]|[-–—•*·])(?:\s|$)")
+_DIGIT = re.compile(r"\d")
+_FOREIGN_LETTER = re.compile(r"(?![a-zA-Z])[^\W\d_]")
+
+
+def holds_any(text: str, signs: Iterable[str]) -> bool:
+    """Whether at least one of the signs stands in a text."""
+    return any(map(text.__contains__, signs))
+
+
+def is_one_line(text: str) -> bool:
+    """Whether a text has no line break but at its ends."""
+    return not holds_any(text.strip(), "\r\n")
+
+
+def split_lines(text: str) -> list[str]:
+    """The lines of a text; unlike `str.splitlines`, it parts them at line breaks alone."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
+@remembered
+def is_long(text: str) -> bool:
+    """Whether a text has more than 60 words."""
+    return len(text.split(None, MOST_WORDS)) > MOST_WORDS
+
+
+@remembered
+def has_list_marks(text: str) -> bool:
+    """Whether a line of a text begins with a number, a letter or a bullet as in a list."""
+    return any(map(_LIST_MARK.match, text.split("\n")))
+
+
+@remembered
+def has_digits(text: str) -> bool:
+    """Whether a text has a digit of any script."""
+    return holds_any(text, "0123456789") or (not text.isascii() and bool(_DIGIT.search(text)))
+
+
+@remembered
+def has_foreign_letters(text: str) -> bool:
+    """Whether a text has letters beyond a to z."""
+    return not text.isascii() and bool(_FOREIGN_LETTER.search(text))
 
 
 def text_in(text: str) -> str | Skip:
@@ -77,57 +126,61 @@ def text_in(text: str) -> str | Skip:
     return text.strip() or Skip("no text")
 
 
-@lru_cache(maxsize=64)  # several operations are tried on one text, and drawing their args reads it once more
+@remembered
 def is_marked_up(text: str) -> bool:
     """Whether a text is, or holds, code, a table, a web address or marks of markup."""
-    return bool(_MARKUP_SIGN.search(text) or _MARKUP_LINE.search(text.strip()))
+    return holds_any(text, _MARKUP_SIGNS) or bool(_MARKUP.search(text.strip()))
 
 
+@remembered
 def bounded_text_in(text: str) -> str | Skip:
     """Any text of at most 4,000 characters."""
     return text_in(text) if len(text) <= MOST_CHARACTERS else Skip("too long")
 
 
+@remembered
 def short_text_in(text: str) -> str | Skip:
     """A text of at most 60 words, of any kind."""
-    if len(text) > 10 * MOST_WORDS or len(text.split()) > MOST_WORDS:
+    if len(text) > 10 * MOST_WORDS or is_long(text):
         return Skip("too long to rewrite")
     return text_in(text)
 
 
+@remembered
 def short_line_in(text: str) -> str | Skip:
     """One line of at most 60 words that is neither code nor marked up, in any script."""
     text = text.strip()
-    if BREAK.search(text):
+    if not is_one_line(text):
         return Skip("more than one line")
     return Skip("code, a table or markup") if is_marked_up(text) else short_text_in(text)
 
 
-@lru_cache(maxsize=64)
+@remembered
 def prose_in(text: str) -> str | Skip:
     """A text that is neither code nor a table nor marked up, in a script that puts blanks between words."""
     if len(text) > MOST_CHARACTERS:
         return Skip("too long")
-    if not text.isascii() and _UNSPACED.search(text):
+    if not text.isascii() and re.search(_UNSPACED, text):
         return Skip("a script without blanks between words")
     if is_marked_up(text):
         return Skip("code, a table or markup")
     return text_in(text)
 
 
+@remembered
 def short_prose_in(text: str) -> str | Skip:
     """Prose of at most 60 words."""
     prose = prose_in(text)
     return prose if isinstance(prose, Skip) else short_text_in(prose)
 
 
-@lru_cache(maxsize=64)
+@remembered
 def plain_characters_in(text: str) -> str | Skip:
     """One line of characters that everybody counts alike: no emoji, no accents as characters of their own."""
     text = text.strip()
     if len(text) > MOST_WORDS:
         return Skip("too long to count or turn letter by letter")
-    if BREAK.search(text):
+    if not is_one_line(text):
         return Skip("more than one line")
     if "  " in text or any(category(c)[0] in "MC" or category(c) in ("So", "Sk") for c in text):
         return Skip("characters that are debatable to count")
@@ -139,52 +192,54 @@ def plain_characters_in(text: str) -> str | Skip:
 # --- words: what stands between blanks, with at most the usual marks before and after it
 
 _MARKS = '.,;:!?()"“”„«»¿¡…'
-_LETTER_OR_DIGIT = re.compile(r"[^\W_]")
+_LETTER_OR_DIGIT = r"[^\W_]"
 _WORD = re.compile(r"[$€£]?\d+(?:[.,]\d+)*%?|[^\W_]+(?:['’-][^\W_]+){0,2}")
 _ABBREVIATION = re.compile(
     r"(?<!['’])\b(?:[^\W\d_]|[B-DF-HJ-NP-TV-Zb-df-hj-np-tv-zß]{2,4}|Prof|Gen|Gov|Sen|Rep|Rev|Hon|Capt|Col|Sra|Dra|Srta|Inc|Corp|"
     r"Assoc|Univ|Dept|Ave|Blvd|Jan|Feb|Apr|Aug|Sept?|Oct|Nov|Dec|Mon|Tue|Wed|Thu|Fri|Fig|Figs|Vol|Ed|Eds|Art|Abs|Op|"
-    r"[Aa]pprox|[Ee]st|[Ee]tc|[Ee]t al|[Cc]a|[Aa]vg|[Mm]in|[Mm]ax|[Pp]ág|[Ee]j|[Uu]sw|[Ii]nkl|[Ss]og|"
+    r"[Aa]pprox|[Ee]st|[Ee]tc|[Cc]a|[Aa]vg|[Mm]in|[Mm]ax|[Pp]ág|[Ee]j|[Uu]sw|[Ii]nkl|[Ss]og|"
     r"др|гг|вв|тыс|млн|млрд|руб|коп|ул|им|св|см|стр|рис|проф|акад|напр)\."
 )
+_ET_AL = re.compile(r"(?<!['’])\b[Ee]t al\.")
 
 
-@lru_cache(maxsize=64)
+@remembered
 def marked_words_in(text: str) -> Parts | Skip:
     """The words of a prose text, with the marks on them: "Hello, (dear) world!" has three."""
     prose = prose_in(text)
     if isinstance(prose, Skip):
         return prose
-    if LIST_MARK.search(prose):
+    if has_list_marks(prose):
         return Skip("items with list marks")
     words = prose.split()
-    plain = 0
-    for word in words:
+    numbers = 0
+    for word in filterfalse(str.isalpha, words):  # letters alone, as most words are, need no second look
         bare = word.strip(_MARKS)
-        if not _WORD.fullmatch(bare):
-            return Skip("a word that is debatable" if _LETTER_OR_DIGIT.search(bare) else "a mark that stands alone")
-        plain += not bare[-1].isdigit()
-    return tuple(words) if 2 * plain > len(words) else Skip("more numbers than words")
+        if not (bare.isalpha() or _WORD.fullmatch(bare)):
+            return Skip("a word that is debatable" if re.search(_LETTER_OR_DIGIT, bare) else "a mark that stands alone")
+        numbers += bare[-1].isdigit()
+    return tuple(words) if 2 * numbers < len(words) else Skip("more numbers than words")
 
 
-@lru_cache(maxsize=64)
+@remembered
 def words_in(text: str) -> Parts | Skip:
     """The words of a prose text without the marks on them: "Hello, (dear) world!" has Hello, dear and world."""
     words = marked_words_in(text)
     if isinstance(words, Skip):
         return words
-    if _ABBREVIATION.search(text):
+    dotted = "\n".join([word for word in words if "." in word])
+    if _ABBREVIATION.search(dotted) or ("t al." in text and _ET_AL.search(text)):
         return Skip("an abbreviation")
-    return tuple(word.strip(_MARKS) for word in words)
+    return tuple([word.strip(_MARKS) for word in words])
 
 
-@lru_cache(maxsize=64)
+@remembered
 def plain_words_in(text: str) -> Parts | Skip:
     """The words of a text that holds nothing else: no marks whose place would be debatable, and one line."""
     words = marked_words_in(text)
     if isinstance(words, Skip):
         return words
-    if BREAK.search(text.strip()):
+    if not is_one_line(text):
         return Skip("more than one line")
     if not all(map(is_bare, words)):
         return Skip("punctuation between the words")
@@ -211,55 +266,59 @@ def alphabetical(items: Parts) -> list[str] | Skip:
 # --- sentences: one paragraph in which every full stop, question or exclamation mark ends a sentence
 
 _END = re.compile(r"(?<=[.!?])\s+")
-_NOT_AN_END = re.compile(r"[.!?][^\s.!?]|\d\.\s|\.\.|…|[\"“”„«»:;]|[.!?]\s+(?![^\W\d_]|[¿¡])")
+_NO_PLAIN_SENTENCES = '…"“”„«»:;'
+_NOT_AN_END = re.compile(r"[.!?](?:[^\s.!?]|(?<=\d\.)\s|(?<=\.)\.|\s+(?![^\W\d_]|[¿¡]))")
 
 
-@lru_cache(maxsize=64)
+@remembered
 def sentences_in(text: str) -> Parts | Skip:
     """The sentences of one paragraph; skipped with abbreviations, decimals, quotations, colons and list marks."""
     words = words_in(text)
     if isinstance(words, Skip):
         return words
     text = text.strip()
-    if BREAK.search(text):
+    if not is_one_line(text):
         return Skip("more than one line")
-    sentences = _END.split(text)
-    if _NOT_AN_END.search(text) or text[-1] not in ".!?" or any(s.lstrip("¿¡")[:1].islower() for s in sentences[1:]):
+    if text[-1] not in ".!?" or holds_any(text, _NO_PLAIN_SENTENCES) or _NOT_AN_END.search(text):
         return Skip("ends of sentences that are debatable")
-    return tuple(sentences)
+    sentences = tuple(_END.split(text))
+    if any(sentence.lstrip("¿¡")[:1].islower() for sentence in sentences[1:]):
+        return Skip("ends of sentences that are debatable")
+    return sentences
 
 
 # --- lines
 
-_HALF_QUOTED = re.compile("“[^”]*$|«[^»]*$")
+
+def _is_half_quoted(line: str) -> bool:
+    return line.count('"') % 2 == 1 or line.rfind("“") > line.rfind("”") or line.rfind("«") > line.rfind("»")
 
 
-@lru_cache(maxsize=64)
+@remembered
 def lines_in(text: str) -> Parts | Skip:
     """The lines of a text, each without the blanks around it; no empty ones between, no paragraphs, code or tables."""
     if len(text) > MOST_CHARACTERS:
         return Skip("too long")
     if is_marked_up(text):
         return Skip("code, a table or markup")
-    lines = [line.strip() for line in BREAK.split(text.strip())]
+    lines = [line.strip() for line in split_lines(text.strip())]
     if lines == [""]:
         return ()
     if max(map(len, lines)) > 100:
         return Skip("paragraphs rather than lines")
-    if any(line.count('"') % 2 or _HALF_QUOTED.search(line) for line in lines):
+    if any(map(_is_half_quoted, lines)):
         return Skip("a quotation over several lines")
     return tuple(lines) if all(lines) else Skip("empty lines between the lines")
 
 
 # --- numbers: written in digits, and standing alone
 
-_DIGIT = re.compile(r"\d")
-_WITH_DIGIT = re.compile(r"\S*\d\S*")
 _NUMBER = re.compile(r"-?(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|0|[1-9][0-9]{0,8})(?:\.[0-9]{1,6})?")
 _DOT_THOUSAND = re.compile(r"-?[1-9][0-9]{0,2}\.[0-9]{3}")  # 1.200 is 1200 in half of the world
-_BLANK_THOUSAND = re.compile(r"(?<!\d)\d{1,3}[ \u00a0\u202f]\d{3}(?!\d)")
-_OTHER_NUMERAL = re.compile("[²³¹¼-¾\u2070-\u209f\u2150-\u218b\u2460-\u24ff]")
-_SIGN = re.compile(r"(?:^|\s)[-–−+*/=×÷^<>≤≥±x](?=\s|$)|\d\s+-\d|\n\s*-\d|^-\d[^\n]*\n", re.MULTILINE)
+_BLANK_THOUSAND = r"(?<!\d)\d{1,3}[ \u00a0\u202f]\d{3}(?!\d)"
+_OTHER_NUMERAL = "[²³¹¼-¾\u2070-\u209f\u2150-\u218b\u2460-\u24ff]"
+_SIGN = re.compile(r"[-–−+*/=×÷^<>≤≥±x](?<!\S.)(?!\S)")
+_MINUS = re.compile(r"\d\s+-\d|\n\s*-\d|^-\d[^\n]*\n", re.MULTILINE)
 _SCALE = re.compile(
     r"\d\s*(?:hundred|thousand|million|billion|trillion|dozen|percent|mil\b|mill|tausend|hundert|милли|миллиард|тыс|млн|"
     r"млрд|[万亿億萬千百])",
@@ -267,7 +326,7 @@ _SCALE = re.compile(
 )
 
 
-@lru_cache(maxsize=64)
+@remembered
 def numbers_in(text: str) -> Parts | Skip:
     """The numbers written in digits, as written but without currency and percent signs: "$1,200" is 1,200.
 
@@ -276,13 +335,16 @@ def numbers_in(text: str) -> Parts | Skip:
     """
     if len(text) > MOST_CHARACTERS:
         return Skip("too long")
-    if not _DIGIT.search(text):
+    if not has_digits(text):
         return ()
-    if _OTHER_NUMERAL.search(text) or LIST_MARK.search(text) or _SIGN.search(text) or _SCALE.search(text):
+    if _SIGN.search(text) or ("-" in text and _MINUS.search(text)):
         return Skip("digits that are not plain numbers")
-    numbers = tuple(chunk.lstrip("([$€£").rstrip(")].,;:!?%€£") for chunk in _WITH_DIGIT.findall(text))
+    if has_list_marks(text) or _SCALE.search(text) or (not text.isascii() and re.search(_OTHER_NUMERAL, text)):
+        return Skip("digits that are not plain numbers")
+    chunks = filter(_DIGIT.search, filterfalse(str.isalpha, text.split()))
+    numbers = tuple([chunk.lstrip("([$€£").rstrip(")].,;:!?%€£") for chunk in chunks])
     if not all(_NUMBER.fullmatch(n) and not _DOT_THOUSAND.fullmatch(n) for n in numbers):
         return Skip("digits that are not plain numbers")
-    if FOREIGN_LETTER.search(text) and (any("," in n for n in numbers) or _BLANK_THOUSAND.search(text)):
+    if has_foreign_letters(text) and (any("," in n for n in numbers) or re.search(_BLANK_THOUSAND, text)):
         return Skip("digits that are not plain numbers")
     return numbers

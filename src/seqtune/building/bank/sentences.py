@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from seqtune.building.bank.parts import MOST_WORDS, Parts, on, sentences_in
+from seqtune.building.bank.parts import Parts, is_long, on, remembered, sentences_in
 from seqtune.building.operation import Skip, operation, same_number
 
 
+@remembered
 def _short_sentences_in(text: str) -> Parts | Skip:
-    return sentences_in(text) if len(text.split()) <= MOST_WORDS else Skip("too long to rewrite")
+    return Skip("too long to rewrite") if is_long(text) else sentences_in(text)
 
 
 @operation(

@@ -3,43 +3,56 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from itertools import pairwise
 from random import Random
 from typing import Any
 
 from seqtune.building.bank.parts import (
-    BREAK,
-    FOREIGN_LETTER,
     MOST_WORDS,
     Parts,
     alphabetical,
+    has_foreign_letters,
+    holds_any,
     is_bare,
+    is_one_line,
     marked_words_in,
     on,
     plain_words_in,
+    remembered,
     short_prose_in,
     words_in,
 )
 from seqtune.building.operation import Skip, operation, same_list, same_number, same_word
 
 _ARTICLES = frozenset(("a", "an", "the", "my", "your", "his", "her", "its", "our", "their"))
-_PAIRED = re.compile('["“”„«»()]')
+_PAIRED = '"“”„«»()'
 NEUTRAL_WORDS = ("river", "window", "garden", "lamp", "stone", "bridge", "paper", "cloud")
 
 
+@remembered
 def _line_of_words_in(text: str) -> Parts | Skip:
-    return Skip("more than one line") if BREAK.search(text.strip()) else marked_words_in(text)
+    return marked_words_in(text) if is_one_line(text) else Skip("more than one line")
 
 
+@remembered
 def _short_line_of_words_in(text: str) -> Parts | Skip:
     words = _line_of_words_in(text)
     return words if isinstance(words, Skip) or len(words) <= MOST_WORDS else Skip("too long to rewrite")
 
 
-def _clear_words(text: str, words: Parts) -> list[str]:
+@remembered
+def _clear_words(text: str, words: Parts) -> Parts:
     """The words that are written alike each time and that no other holds as a part (every "cat" is no "category")."""
     folded = text.casefold()
-    return sorted(w for w in set(words) if len(w) > 2 and w.isalpha() and folded.count(w.casefold()) == words.count(w))
+    counts = Counter(w for w in words if len(w) > 2 and w.isalpha())
+    return tuple(sorted(word for word, count in counts.items() if folded.count(word.casefold()) == count))
+
+
+@remembered
+def _absent_words(text: str) -> tuple[str, ...]:
+    folded = text.casefold()
+    return tuple([word for word in NEUTRAL_WORDS if word not in folded])
 
 
 def _draw_word(text: str, rng: Random) -> dict[str, Any] | Skip:
@@ -54,7 +67,7 @@ def _draw_word(text: str, rng: Random) -> dict[str, Any] | Skip:
 
 
 def _draw_present_or_absent_word(text: str, rng: Random) -> dict[str, Any] | Skip:
-    absent = [word for word in NEUTRAL_WORDS if word not in text.casefold()]
+    absent = _absent_words(text)
     return {"word": rng.choice(absent)} if absent and rng.random() < 0.5 else _draw_word(text, rng)
 
 
@@ -71,10 +84,10 @@ def _draw_lower_word(text: str, rng: Random) -> dict[str, Any] | Skip:
 
 
 def _draw_replacement(text: str, rng: Random) -> dict[str, Any] | Skip:
-    if FOREIGN_LETTER.search(text):
+    if has_foreign_letters(text):
         return Skip("letters beyond a to z")
     drawn = _draw_lower_word(text, rng)
-    new = [word for word in NEUTRAL_WORDS if word not in text.casefold()]
+    new = _absent_words(text)
     if isinstance(drawn, Skip) or not new:
         return drawn if isinstance(drawn, Skip) else Skip("no word to ask for")
     return {"old": drawn["word"], "new": rng.choice(new)}
@@ -213,7 +226,7 @@ def first_words(words: Parts, n: int) -> str | Skip:
 
 def _part(words: Parts) -> str | Skip:
     part = " ".join(words)
-    return Skip("brackets or quotation marks to cut") if _PAIRED.search(part) else part
+    return Skip("brackets or quotation marks to cut") if holds_any(part, _PAIRED) else part
 
 
 @operation(

@@ -24,7 +24,7 @@ def build(
     paraphrases: Annotated[str | None, typer.Option(help="Paraphrases of the inputs (chain paraphrase).")] = None,
     format: Annotated[str | None, typer.Option(help="What the rows are; found from the content by default.")] = None,
     columns: Annotated[
-        list[str] | None, typer.Option(help="OURS=THEIRS, e.g. instruction=prompt; may be given several times.")
+        list[str] | None, typer.Option(help="OURS=THEIRS, e.g. instruction=prompt,output=answer.")
     ] = None,
     unfit: Annotated[str | None, typer.Option(help="What becomes of rows no chain fits: skip or plain.")] = None,
     control: Annotated[str | None, typer.Option(help="The same rows unchained: none, rows or tokens.")] = None,
@@ -79,10 +79,11 @@ def _one_or_many(values: list[str] | None) -> str | list[str] | None:
 
 
 def _mapping(pairs: list[str] | None) -> dict[str, str] | None:
-    for pair in pairs or ():
+    named = [pair for given in pairs or () for pair in given.split(",")]
+    for pair in named:
         if "=" not in pair:
             raise typer.BadParameter(f"{pair!r} is not of the form OURS=THEIRS", param_hint="--columns")
-    return dict(pair.split("=", 1) for pair in pairs) if pairs else None
+    return dict(pair.split("=", 1) for pair in named) or None
 
 
 def _so_far(counts: Counts) -> str:

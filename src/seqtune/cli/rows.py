@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from seqtune import console
+
+if TYPE_CHECKING:
+    from seqtune.data.failure import Failure
 
 
 class Kind(str, Enum):
@@ -37,13 +40,16 @@ def convert(
     limit: Annotated[int | None, typer.Option(help="Read at most this many rows.")] = None,
 ) -> None:
     """Write rows in another format: chat messages, Alpaca, TRL prompt/completion, Parquet."""
-    from itertools import islice
-
     from seqtune.data.reader import read
     from seqtune.data.writer import write
 
-    count = write(islice(read(source), limit), out, format=format)
-    console.result(f"{count:,} rows in {out}")
+    failures: list[Failure] = []
+    written = write(read(source, limit=limit, on_failure=failures.append), out, format=format)
+    for failure in failures[:10]:
+        console.complain(f"left out: {failure}")
+    console.result(f"{written.rows:,} rows in {written.path} ({written.format}); {len(failures):,} could not be read")
+    for field, rows in written.left_out.items():
+        console.result(f"  {rows:,} rows: the format has no place for their {field}")
 
 
 def _list_chains() -> tuple[list[str], list[list[str]]]:

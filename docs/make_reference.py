@@ -1,0 +1,54 @@
+"""Write docs/reference.md from the code: every chain, operation, format, recipe key. `make docs` runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from seqtune.building.chain import chains
+from seqtune.building.operation import operations
+from seqtune.building.settings import BuildSettings, ChainSettings
+from seqtune.data.format import formats
+from seqtune.recipe import shipped_recipes
+
+PAGE = Path(__file__).with_name("reference.md")
+
+
+def reference() -> str:
+    """The page as text."""
+    parts = [
+        "# Reference\n\nMade by `make docs` from the code; do not edit.",
+        "## Chains\n\n`--chain NAME`, or steps joined by `+`.",
+        _table(
+            ("chain", "what it does", "options"), [(c.name, c.summary, ", ".join(c.options)) for c in chains().values()]
+        ),
+        "### Options of every chain",
+        _arguments(ChainSettings.__doc__),
+        "## The `build:` section of a recipe",
+        _arguments(BuildSettings.__doc__),
+        "## Operations\n\nEach is a chain by its name, too.",
+        _table(
+            ("operation", "what it does", "asked as"),
+            [(o.name, o.summary, o.wordings[0].replace("{it}", "the input")) for o in operations().values()],
+        ),
+        "## Formats that are read",
+        _table(("format", "columns", "what it is"), [(n, ", ".join(c), s) for n, (c, s) in formats().items()]),
+        "## Recipes that come along\n\n`seqtune build NAME --from FILE`",
+        _table(("recipe", "what it does"), list(shipped_recipes().items())),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [columns, tuple("---" for _ in columns), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _arguments(docstring: str | None) -> str:
+    """The "Args:" of a docstring as a table."""
+    _, _, listed = (docstring or "").partition("Args:\n")
+    lines = [line.strip().partition(": ") for line in listed.strip().splitlines()]
+    return _table(("key", "what it says"), [(f"`{name.rstrip('_')}`", text) for name, _, text in lines])
+
+
+if __name__ == "__main__":
+    PAGE.write_text(reference(), encoding="utf-8")

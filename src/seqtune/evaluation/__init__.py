@@ -1,0 +1,1 @@
+"""How following is measured: items, a model's answers, a verdict a step, and shares with their intervals."""

@@ -1,0 +1,79 @@
+"""One self-contained page about the runs in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+from seqtune.data.folder import replacing
+from seqtune.report.built import describe_build
+from seqtune.report.following import describe_following, line_label, model_name
+from seqtune.report.losses import describe_training, draw_losses
+from seqtune.report.plot import SERIES, compact, draw_key, percent
+from seqtune.report.provenance import describe_run, merge_versions
+from seqtune.report.runs import Run, find_runs
+
+NAME = "report.html"
+
+
+def write_report(
+    folder: str | Path, out: str | Path | None = None, *, caveat: str = "", title: str = "", samples: int = 12
+) -> Path:
+    """Write one HTML page about all runs in a folder and below it. It needs no script, no network and no other file.
+
+    Args:
+        folder: searched for run folders of `seqtune build`, `train` and `eval`.
+        out: the page; report.html in the folder by default.
+        caveat: what a reader of the results must know; it stands beside them.
+        title: of the page; the folder's name by default.
+        samples: rows shown of each build.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        RunFolderError: there is no such folder, no run in it, or the page cannot be written.
+    """
+    folder = Path(folder)
+    runs = find_runs(folder)
+    path = Path(out) if out else folder / NAME
+    html = _render(runs, caveat=caveat, title=title or folder.resolve().name, samples=samples)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        # A row may hold half of a surrogate pair, which UTF-8 has no bytes for.
+        file.write(html.encode("utf-8", "replace"))
+    return path
+
+
+def _render(runs: Sequence[Run], *, caveat: str, title: str, samples: int) -> str:
+    whole = [run for run in runs if run.finished]
+    builds, trainings, evaluations = (
+        [run for run in whole if run.command == command] for command in ("build", "train", "evaluate")
+    )
+    names = [run.name for run in trainings] + [model_name(run, trainings) for run in evaluations]
+    series = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    return _template().render(
+        title=title,
+        caveat=caveat,
+        builds=[describe_build(run, samples) for run in builds],
+        trainings=[describe_training(run, series[run.name]) for run in trainings],
+        losses=draw_losses(trainings, series),
+        followed=describe_following(evaluations, trainings, series),
+        made=[describe_run(run) for run in runs],
+        versions=merge_versions(runs),
+    )
+
+
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("seqtune.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": percent, "compact": compact, "key": draw_key, "label": line_label}
+    environment.globals["SERIES"] = SERIES
+    return environment.get_template("page.html")

@@ -1,0 +1,449 @@
+"""The page shows what the runs wrote, whatever stands in them, and asks nobody for anything."""
+
+import json
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+from xml.etree import ElementTree
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seqtune.building.style import STYLES, ambiguous, join, marks
+from seqtune.data.example import Example, Origin, Step, Turn
+from seqtune.errors import RunFolderError
+from seqtune.report import write_report
+from seqtune.report.plot import (
+    LABEL_GAP,
+    WIDTH,
+    Dot,
+    Group,
+    Line,
+    compact,
+    draw_bars,
+    draw_intervals,
+    draw_key,
+    draw_lines,
+    percent,
+    spread,
+    ticks,
+)
+from seqtune.report.runs import find_runs
+from seqtune.report.samples import pick_pairs
+from seqtune.report.steps import Segment, find_answers, find_asks, shorten_segments, show_row
+
+EVIL = '<script>alert(1)</script>" "onload="x()" \' & </style> </title> --> ]]>'
+
+
+# --- run folders, as the commands write them ---------------------------------------------------------------------
+
+
+def chained(text="Say hello.", output="hello", answer="2", kind="operations"):
+    parent = Example(text, "a b", output, origin=(Origin("read", source="rows.jsonl", row=1),))
+    steps = (
+        Step("count the words in the input", answer, "before", "count_words", mark="Word count:"),
+        Step(text, output, mark="Result:"),
+    )
+    row = Example(
+        f"First count the words in the input, then {text}",
+        "a b",
+        f"Word count: {answer}\nResult: {output}",
+        steps=steps,
+        origin=(*parent.origin, Origin(kind, parent=parent.id, seed=0)),
+    )
+    return parent, row
+
+
+def write_lines(path, rows):
+    path.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+
+
+def write_build(folder, pairs, **summary):
+    folder.mkdir(parents=True, exist_ok=True)
+    write_lines(folder / "control.jsonl", [parent for parent, _ in pairs if parent])
+    write_lines(folder / "examples.jsonl", [row for _, row in pairs])
+    counts = {"read": len(pairs), "examples": len(pairs), "skipped": 0, "failed": 0, "made": {"operations": len(pairs)}}
+    whole = {"command": "build", "finished": True, **counts, "steps": {"2": len(pairs)}, "seed": 7, "wall_s": 0.5}
+    (folder / "run.json").write_text(json.dumps(whole | summary))
+    return folder
+
+
+def write_training(folder, losses=((10, 2.0), (20, 1.0)), **result):
+    folder.mkdir(parents=True, exist_ok=True)
+    write_lines(folder / "losses.jsonl", [{"step": i, "tokens": t, "loss": v} for i, (t, v) in enumerate(losses)])
+    figures = {"rows": 5, "tokens": 1234, "parameters": 555264, "seconds": 2.0, "last_loss": 0.125} | result
+    summary = {"settings": {"seed": 3}, "result": figures, "versions": {"torch": "2.13.0"}}
+    (folder / "run.json").write_text(json.dumps(summary))
+    return folder
+
+
+def write_evaluation(folder, model, items, texts, group="", done=()):
+    """`texts`: an answer an item; `done`: verdicts an item, none for a step that cannot be judged."""
+    pytest.importorskip("seqtune.evaluation.scoring")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_lines(folder / "items.jsonl", items)
+    answers = [
+        {"item": item.id, "model": str(model), "text": text, "tokens": 3, "cut": False}
+        for item, text in zip(items, texts, strict=True)
+    ]
+    write_lines(folder / "answers.jsonl", answers)
+    verdicts = [
+        {"item": item.id, "step": i, "check": "c", "done": ok, "found": "f" if ok else None, "expected": "the gold"}
+        for item, row in zip(items, done, strict=True)
+        for i, ok in enumerate(row, 1)
+    ]
+    write_lines(folder / "verdicts.jsonl", verdicts)
+    whole = {"done": 1, "of": 4, "value": 0.25, "low": 0.046, "high": 0.699}
+    none = {"done": 0, "of": 0, "value": None, "low": 0.0, "high": 1.0}
+    figures = {
+        "group": group, "steps": 2, "items": 4, "exact": whole, "all_steps": whole, "per_step": none,
+        "by_position": [whole, whole], "unscored": 1, "cut": 2, "mean_tokens": 3.5,
+    }  # fmt: skip
+    (folder / "metrics.json").write_text(json.dumps({"suite": "chains", "figures": [figures]}))
+    settings = {"model": str(model), "suite": "chains"}
+    summary = {"command": "eval", "finished": True, "settings": settings, "wall_s": 1.5}
+    (folder / "run.json").write_text(json.dumps(summary))
+    return folder
+
+
+class _Page(HTMLParser):
+    """All start tags with their attributes, and whether every tag is closed."""
+
+    EMPTY = ("meta", "link", "br")
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.open, self.texts = [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.EMPTY:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+def page_of(folder, **options):
+    return write_report(folder, **options).read_text("utf-8")
+
+
+# --- the page -----------------------------------------------------------------------------------------------------
+
+
+def test_the_whole_loop_is_on_one_page(tmp_path):
+    pairs = [chained(f"Say hello {i}.") for i in range(3)]
+    write_build(tmp_path / "build", pairs, reasons={"skipped": {"the row has no input": 4}})
+    items = [row for _, row in pairs]
+    for name in ("it", "sit"):
+        write_training(tmp_path / f"train-{name}")
+        texts, done = ["Word count: 2", items[1].output, ""], [[True, False], [True, True], [False, None]]
+        write_evaluation(tmp_path / f"eval-{name}", tmp_path / f"train-{name}" / "model", items, texts, done=done)
+    text = page_of(tmp_path, caveat="It shows the pipeline only.")
+    for told in (
+        "the row has no input", "2 steps", "train-sit", "555,264", "617", "0.125", "It shows the pipeline only.",
+        "5–70", "✗ missing", "the gold", "every step done", "torch 2.13.0", "seqtune evaluate",
+    ):  # fmt: skip
+        assert told in text, told
+    assert text.count('class="plot"') == 3
+
+
+def test_nothing_that_a_user_wrote_becomes_markup(tmp_path):
+    build = write_build(
+        tmp_path / "b", [chained(EVIL, EVIL, EVIL, EVIL)], reasons={"failed": {EVIL: 2}}, made={EVIL: 1}
+    )
+    (build / "recipe.yaml").write_text(EVIL)
+    item = chained(EVIL, EVIL)[1]
+    turns = Example("q", turns=(Turn("user", EVIL), Turn(EVIL, EVIL)), steps=item.steps)
+    write_build(tmp_path / 'x"onload="y', [(None, turns)])
+    write_training(tmp_path / "<script>t")
+    write_evaluation(tmp_path / "e", EVIL, [item], [EVIL], group=EVIL, done=[[False, None]])
+    text = page_of(tmp_path, caveat=EVIL, title=EVIL)
+    assert "<script" not in text
+    assert '"onload=' not in text
+    tags = _Page(text).tags
+    assert not [name for _, attributes in tags for name in attributes if name.startswith("on")]
+    assert {tag for tag, _ in tags}.isdisjoint({"script", "iframe", "object", "embed", "img", "form"})
+
+
+def test_the_page_asks_nobody_for_anything(tmp_path):
+    write_build(tmp_path / "build", [chained()])
+    write_training(tmp_path / "train")
+    text = page_of(tmp_path)
+    for tag, attributes in _Page(text).tags:
+        for name in ("src", "href", "xlink:href", "srcset", "action"):
+            assert re.match(r"#|data:,$|$", attributes.get(name) or ""), (tag, attributes)
+    assert not re.search(r"@import|url\(|@font-face|https?:", text)
+
+
+def test_the_same_runs_give_the_same_page(tmp_path):
+    write_build(tmp_path / "build", [chained(f"Say {i}.") for i in range(40)])
+    assert page_of(tmp_path) == page_of(tmp_path)
+
+
+def test_a_part_that_is_not_there_is_said_to_be_missing(tmp_path):
+    write_training(tmp_path / "train")
+    text = page_of(tmp_path)
+    assert "No build stands in this folder." in text
+    assert "No model was tested in this folder." in text
+    assert "There are no rows to show." in text
+
+
+@pytest.mark.parametrize("missing", ["examples.jsonl", "control.jsonl"])
+def test_a_build_without_one_of_its_files_is_still_shown(tmp_path, missing):
+    (write_build(tmp_path / "build", [chained()]) / missing).unlink()
+    assert "examples made" in page_of(tmp_path)
+
+
+@pytest.mark.parametrize("missing", ["items.jsonl", "answers.jsonl", "verdicts.jsonl", "metrics.json"])
+def test_an_evaluation_without_one_of_its_files_is_still_shown(tmp_path, missing):
+    row = chained()[1]
+    (write_evaluation(tmp_path / "e", "m", [row], [row.output], done=[[True, True]]) / missing).unlink()
+    assert "Is every step done?" in page_of(tmp_path)
+
+
+def test_a_folder_without_losses_has_a_table_and_no_plot(tmp_path):
+    (write_training(tmp_path / "train") / "losses.jsonl").write_text("")
+    (tmp_path / "train" / "run.json").write_text('{"command": "train", "result": {"rows": 5}}')
+    text = page_of(tmp_path)
+    assert "No losses were written." in text
+    assert 'class="plot"' not in text
+
+
+def test_a_run_that_did_not_finish_or_cannot_be_read_is_named_and_not_counted(tmp_path):
+    write_build(tmp_path / "whole", [chained()])
+    write_build(tmp_path / "half", [chained()], finished=False, read=999)
+    write_build(tmp_path / "torn", [chained()]).joinpath("run.json").write_text("{")
+    text = page_of(tmp_path)
+    assert "did not finish" in text
+    assert "run.json cannot be read" in text
+    assert "999" not in text
+
+
+@pytest.mark.parametrize("folder", ["", "nowhere"])
+def test_a_folder_without_a_run_is_an_error_that_names_it(tmp_path, folder):
+    with pytest.raises(RunFolderError, match=re.escape(str(tmp_path / folder))):
+        write_report(tmp_path / folder)
+
+
+def test_the_page_goes_where_it_is_told(tmp_path):
+    write_build(tmp_path / "build", [chained()])
+    assert write_report(tmp_path / "build") == tmp_path / "build" / "report.html"
+    assert write_report(tmp_path, tmp_path / "new" / "page.html") == tmp_path / "new" / "page.html"
+    assert len(find_runs(tmp_path)) == 1
+
+
+def test_half_a_surrogate_pair_and_a_null_do_not_stop_the_page(tmp_path):
+    row = Example("a\ud800b", output="c\x00d")
+    folder = write_build(tmp_path / "build", [chained()])
+    (folder / "examples.jsonl").write_text(json.dumps({"instruction": row.instruction, "output": row.output}))
+    assert "examples made" in page_of(tmp_path)
+
+
+def test_broken_and_huge_lines_are_passed_over(tmp_path):
+    folder = write_build(tmp_path / "build", [chained()])
+    whole = (folder / "examples.jsonl").read_bytes()
+    huge = json.dumps({"instruction": "x" * (2 << 20)}).encode()
+    (folder / "examples.jsonl").write_bytes(b'{"instruction": \n[1]\n{"instruction": 3}\n\n' + huge + b"\n" + whole)
+    assert len(pick_pairs(folder)) == 1
+
+
+# --- rows ---------------------------------------------------------------------------------------------------------
+
+
+def test_rows_of_every_kind_and_step_count_are_picked_each_with_its_parent(tmp_path):
+    pairs = [chained(f"Say {kind} {i}.", kind=kind) for kind in ("operations", "repeat") for i in range(300)]
+    plain = Example("Just this.", output="yes")
+    folder = write_build(tmp_path / "build", [*pairs, (plain, plain)])
+    picked = pick_pairs(folder)
+    assert {pair.kind for pair in picked} == {"operations", "repeat", "plain"}
+    assert len(picked) == 12
+    assert len({pair.row.id for pair in picked}) == 12
+    for pair in picked:
+        assert pair.parent is not None
+        assert pair.parent.id in (pair.row.id, pair.row.origin[-1].parent if pair.row.origin else "")
+
+
+def test_a_row_without_steps_has_no_colour():
+    shown = show_row(Example("Do it.", "input", "done"))
+    assert [message.role for message in shown] == ["instruction", "input", "answer"]
+    assert not [piece for message in shown for piece in message.segments if piece.step]
+
+
+def test_a_dialogue_shows_each_turn_with_its_step():
+    steps = (Step("Say hello.", "hello"), Step("count the words in your answer", "1", "after", "count_words"))
+    turns = [
+        ("user", "Say hello."),
+        ("assistant", "hello"),
+        ("user", "Count the words in your answer."),
+        ("assistant", "1"),
+    ]
+    shown = show_row(Example("Say hello.", output="1", turns=tuple(Turn(*turn) for turn in turns), steps=steps))
+    assert [(m.role, m.segments[0].text, m.segments[0].step) for m in shown] == [
+        ("user", "Say hello.", 1),
+        ("assistant", "hello", 1),
+        ("user", "Count the words in your answer", 2),
+        ("assistant", "1", 2),
+    ]
+
+
+def test_a_message_of_parts_is_shown_as_text():
+    parts = [{"type": "text", "text": "What is it?"}, {"type": "image_url", "image_url": {"url": "x"}}]
+    assert show_row(Example("q", turns=(Turn("user", parts), Turn("assistant", None))))[0].segments[0].text == (
+        "What is it?\n[image_url]"
+    )
+
+
+def test_a_step_is_found_whatever_the_case_of_its_first_letter_and_its_final_stop():
+    steps = (Step("Name the capital of France.", "Paris"), Step("count the words", "1"))
+    pieces = find_asks("Count the words, then name the capital of France, please.", steps)
+    assert [(piece.text, piece.step) for piece in pieces if piece.step] == [
+        ("Count the words", 2),
+        ("name the capital of France", 1),
+    ]
+
+
+def test_a_step_whose_wording_stands_in_another_does_not_take_its_place():
+    steps = (Step("repeat the input"), Step("repeat the input in capital letters"))
+    pieces = find_asks("First repeat the input in capital letters, then repeat the input.", steps)
+    assert [(piece.text, piece.step) for piece in pieces if piece.step] == [
+        ("repeat the input in capital letters", 2),
+        ("repeat the input", 1),
+    ]
+
+
+texts = st.text(alphabet=st.characters(codec="utf-8"), max_size=80)
+parts = st.lists(texts.map(str.strip).filter(bool), min_size=1, max_size=4)
+
+
+@given(parts, st.sampled_from(STYLES))
+def test_an_answer_is_cut_into_its_steps_each_numbered_and_none_of_it_lost(results, style):
+    made = marks(style, ["Word count", "Result", "Paraphrase", "Longest word"][: len(results)])
+    steps = [Step("x", result, mark=mark) for result, mark in zip(results, made, strict=True)]
+    pieces = find_answers(join(made, results), steps)
+    if not ambiguous(made, results):
+        assert [piece.step for piece in pieces if piece.step] == [*range(1, len(results) + 1)]
+        assert [piece.text.strip() for piece in pieces if piece.step] == results
+
+
+@given(texts, st.lists(texts, min_size=1, max_size=4), st.lists(texts, min_size=4, max_size=4))
+def test_whatever_a_model_wrote_is_shown_whole(answer, asks, some_marks):
+    steps = [Step(ask, mark=mark.strip()) for ask, mark in zip(asks, some_marks, strict=False)]
+    pieces = find_answers(answer, steps)
+    shown = "".join(piece.mark + piece.text for piece in pieces)
+    assert "".join(shown.split()) == "".join(answer.split())
+    assert "".join(piece.text for piece in find_asks(answer, steps)) == answer
+
+
+def test_every_coloured_part_of_the_page_has_its_number(tmp_path):
+    write_build(tmp_path / "build", [chained(f"Say {i}.") for i in range(5)])
+    text = page_of(tmp_path)
+    spans = re.findall(r'<span class="st c(\d)[^>]*>(.{30})', text)
+    assert len(spans) == 5 * 6
+    assert all(f'<b class="n c{number}">{number}<' in after for number, after in spans)
+
+
+@given(st.text(max_size=3000), st.integers(20, 400))
+def test_a_long_text_loses_only_its_middle_and_says_how_much(text, limit):
+    [piece] = shorten_segments([Segment(text, 2, "2.")], limit)
+    assert len(piece.text) + piece.cut + len(piece.tail) == len(text)
+    assert text.startswith(piece.text)
+    assert text.endswith(piece.tail)
+    assert len(piece.text) + len(piece.tail) <= limit * 1.2
+    assert (piece.step, piece.mark) == (2, "2.")
+
+
+# --- plots --------------------------------------------------------------------------------------------------------
+
+
+def assert_inside(svg):
+    """Every coordinate of the picture lies in its view box."""
+    root = ElementTree.fromstring(svg)
+    _, _, width, height = map(float, root.get("viewBox").split())
+    for element in root.iter():
+        pairs = [point.split(",") for point in (element.get("points") or "").split()]
+        xs = [float(element.get(name)) for name in ("x", "x1", "x2", "cx") if element.get(name)] + [
+            float(x) for x, _ in pairs
+        ]
+        ys = [float(element.get(name)) for name in ("y", "y1", "y2", "cy") if element.get(name)] + [
+            float(y) for _, y in pairs
+        ]
+        if element.tag == "rect":
+            xs.append(float(element.get("x")) + float(element.get("width")))
+        assert all(-0.1 <= x <= width + 0.1 for x in xs), ElementTree.tostring(element)
+        assert all(-0.1 <= y <= height + 0.1 for y in ys), ElementTree.tostring(element)
+
+
+numbers = st.floats(allow_nan=True, allow_infinity=True)
+
+
+@given(st.lists(st.tuples(texts, st.lists(st.tuples(numbers, numbers), max_size=30)), max_size=20))
+def test_every_line_stays_inside_the_picture(lines):
+    svg = draw_lines(
+        [Line(name, points, i) for i, (name, points) in enumerate(lines)], x_label="x", y_label="y", title="t"
+    )
+    if svg:
+        assert_inside(_printable(svg))
+
+
+shares = st.floats(0, 1)
+
+
+@given(st.lists(st.tuples(texts, st.lists(st.tuples(shares, shares, shares), max_size=8)), max_size=8))
+def test_every_interval_stays_inside_the_picture(groups):
+    drawn = [Group(label, [Dot(i, *dot) for i, dot in enumerate(dots)]) for label, dots in groups]
+    svg = draw_intervals(drawn, x_label="x", title="t")
+    if svg:
+        assert_inside(_printable(svg))
+
+
+@given(st.lists(st.tuples(texts, st.integers(0, 10**9)), max_size=12))
+def test_every_bar_stays_inside_the_picture(counts):
+    svg = draw_bars(counts, title="t")
+    assert bool(svg) == any(count for _, count in counts)
+    if svg:
+        assert_inside(_printable(svg))
+
+
+def _printable(svg):
+    """Without the characters that XML cannot hold; HTML can."""
+    return re.sub("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "", svg)
+
+
+def test_a_long_run_is_drawn_with_few_points_and_keeps_its_last():
+    svg = draw_lines([Line("a", [(i, 1.0) for i in range(100_000)], 0)], x_label="", y_label="", title="")
+    points = ElementTree.fromstring(svg).find(".//polyline").get("points").split()
+    assert len(points) < 400
+    assert float(points[-1].split(",")[0]) == max(float(point.split(",")[0]) for point in points)
+
+
+def test_series_differ_by_more_than_colour():
+    assert len({re.sub(r"s\d", "", draw_key(series)) for series in range(6)}) == 6
+
+
+@given(st.lists(st.floats(0, 300), max_size=15).map(sorted))
+def test_labels_are_moved_apart_and_stay_in_their_order(places):
+    moved = spread(places, 0, 300)
+    assert all(b - a >= LABEL_GAP - 1e-9 for a, b in pairwise(moved))
+    assert all(-1e-9 <= place <= 300 for place in moved)
+
+
+@given(st.floats(1e-9, 1e15))
+def test_the_axis_ends_at_or_above_the_largest_value_in_few_round_steps(most):
+    marks = ticks(most)
+    assert marks[0] == 0
+    assert marks[-1] >= most * (1 - 1e-6)
+    assert 2 <= len(marks) <= 7
+
+
+def test_numbers_read_as_a_person_writes_them():
+    assert [percent(share) for share in (0, 0.004, 0.5, 0.996, 1)] == ["0 %", "0.4 %", "50 %", "99.6 %", "100 %"]
+    assert [compact(number) for number in (0, 0.25, 12, 400_000, 2_500_000)] == ["0", "0.25", "12", "400k", "2.5M"]
+    assert WIDTH > 0
