@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
 
+LIVE_EVERY_S = 0.1
 PLAIN_EVERY_S = 10.0
 
 
@@ -80,40 +81,31 @@ class Report(Protocol):
 @contextmanager
 def progress(what: str, unit: str) -> Iterator[Report]:
     """Show how far a loop is: one live line on a terminal, a plain line every ten seconds in a log file."""
-    if _mode.quiet or _mode.json:
-        yield lambda done, text="": None
-        return
-    line = _LiveLine(what, unit) if sys.stderr.isatty() else _PlainLines(what, unit)
-    yield line
-    line.close()
+    started = time.monotonic()
+    with stages() as say:
+
+        def report(done: int, text: str = "") -> None:
+            rate = done / max(time.monotonic() - started, 1e-9)
+            say(what, f"{done:,} {unit}, {rate:,.0f} {unit}/s{f', {text}' if text else ''}")
+
+        yield report
 
 
-@dataclass
-class _PlainLines:
-    what: str
-    unit: str
-    started: float = field(default_factory=time.monotonic)
-    shown: float = field(default_factory=time.monotonic)
+@contextmanager
+def stages() -> Iterator[Callable[[str, str], None]]:
+    """Show what goes on, stage by stage: live on a terminal, in a log file every ten seconds and at each new stage."""
+    live = sys.stderr.isatty()
+    shown_s, shown_stage = time.monotonic(), ""
 
-    def __call__(self, done: int, text: str = "") -> None:
-        if time.monotonic() - self.shown >= PLAIN_EVERY_S:
-            self.shown = time.monotonic()
-            print(self.text(done, text), file=sys.stderr, flush=True)
+    def say(stage: str, text: str) -> None:
+        nonlocal shown_s, shown_stage
+        now = time.monotonic()
+        if now - shown_s < (LIVE_EVERY_S if live else PLAIN_EVERY_S) and stage == shown_stage:
+            return
+        shown_s, shown_stage = now, stage
+        start, end = ("\r\x1b[K", "") if live else ("", "\n")
+        print(f"{start}{stage}: {text}", end=end, file=sys.stderr, flush=True)
 
-    def text(self, done: int, text: str) -> str:
-        rate = done / max(time.monotonic() - self.started, 1e-9)
-        return f"{self.what}: {done:,} {self.unit}, {rate:,.0f} {self.unit}/s{f', {text}' if text else ''}"
-
-    def close(self) -> None:
-        """Nothing is left open."""
-
-
-@dataclass
-class _LiveLine(_PlainLines):
-    def __call__(self, done: int, text: str = "") -> None:
-        if time.monotonic() - self.shown >= 0.1:
-            self.shown = time.monotonic()
-            print(f"\r\x1b[K{self.text(done, text)}", end="", file=sys.stderr, flush=True)
-
-    def close(self) -> None:
+    yield (lambda stage, text: None) if _mode.quiet or _mode.json else say
+    if live and shown_stage:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -6,15 +6,17 @@ Both then answer the same fresh chains, and a program checks every step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import cycle
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from seqtune.data.example import Example
+from seqtune.data.example import Example, prompt_text
 from seqtune.data.folder import claim_folder, replacing, write_summary
 from seqtune.data.writer import write
 from seqtune.errors import RecipeError
@@ -25,15 +27,16 @@ from seqtune.evaluation.suite import WORD_OPERATIONS, ChainMaker, Suite, chain_m
 from seqtune.training.loss import Loss
 from seqtune.training.model import require_packages
 from seqtune.training.run import Training, tiny_tokenizer, train
+from seqtune.training.words import pieces
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+Say = Callable[[str, Loss | int], object]
 
+LONGEST_ANSWER = 96  # tokens; the longest right one has about 60
 ARMS = ("it", "sit")
 TRAINED_STEPS = {"it": (1,), "sit": (1, 2, 3)}
 UNSEEN_PAIRS = 6
 SEEN, UNSEEN, LONGER = "seen pairs", "unseen pairs", "more steps than trained"
-COLUMNS = ((SEEN, 1), (SEEN, 2), (SEEN, 3), (UNSEEN, 2), (LONGER, 4))
+KINDS = ((SEEN, 1), (SEEN, 2), (SEEN, 3), (UNSEEN, 2), (LONGER, 4))
 
 CAVEAT = (
     "This shows the pipeline and the metric, not the effect in a large model. The models are trained from scratch on "
@@ -48,6 +51,7 @@ class Cell:
 
     group: str
     steps: int
+    items: int
     it: Share
     sit: Share
     it_steps: Share
@@ -59,7 +63,7 @@ class Demo:
     """What the demo made.
 
     Args:
-        out: the folder: it/ and sit/ (rows.jsonl and the training's run folder), eval/it and eval/sit, demo.json.
+        out: the folder: rows/ and tokenizer/ (of both arms), it/ and sit/ (trainings), eval/it and eval/sit, demo.json.
         seed: of the rows, the weights and the items.
         trainings, evaluations: by arm, "it" and "sit".
         table: a line for each kind of item.
@@ -82,7 +86,7 @@ def demo(
     items: int = 200,
     threads: int | None = None,
     overwrite: bool = False,
-    say: Callable[[str, Loss | int], None] | None = None,
+    say: Say | None = None,
 ) -> Demo:
     """Build an IT and a SIT set, train a model on each, let both answer the same items, and score them.
 
@@ -102,9 +106,110 @@ def demo(
     require_packages("the demo")
     if tokens < 1 or items < 1:
         raise RecipeError(f"tokens is {tokens} and items {items}", fix="give numbers above 0")
-    folder, fingerprint = Path(out), f"{seed}/{tokens}/{items}"
+    folder = Path(out)
+    fingerprint = f"{seed}/{tokens}/{items}"
     claim_folder(folder, "demo", fingerprint, overwrite=overwrite)
     maker = chain_maker(WORD_OPERATIONS, unseen=UNSEEN_PAIRS, seed=seed)
-    rows = {arm: list(_rows(maker, TRAINED_STEPS[arm], tokens)) for arm in ARMS}
+    suite = _suite(maker, items, seed)
     with _threads(threads):
-        tokenizer = _shared_tokenizer(rows, folder)
+        _write_rows(maker, tokens, folder)
+        trainings = {arm: _train(arm, folder, seed, tokens, say) for arm in ARMS}
+        evaluations = {arm: _evaluate(arm, trainings[arm], suite, folder, say) for arm in ARMS}
+    done = Demo(folder, seed, trainings, evaluations, _table(evaluations))
+    _write(done, maker, fingerprint)
+    return done
+
+
+def _suite(maker: ChainMaker, items: int, seed: int) -> Suite:
+    """Items of every kind, on texts that no training row holds."""
+    parts = [
+        chains((steps,), per_length=items, seed=seed, maker=maker, unseen_pairs=group == UNSEEN, group=group)
+        for group, steps in KINDS
+    ]
+    return Suite("chains", tuple([item for part in parts for item in part.items]))
+
+
+def _write_rows(maker: ChainMaker, tokens: int, folder: Path) -> None:
+    """The rows of both arms, and one tokenizer for both, so that they differ in nothing but their rows."""
+    (folder / "rows").mkdir(exist_ok=True)
+    rows = {arm: list(_rows(maker, steps, tokens)) for arm, steps in TRAINED_STEPS.items()}
+    for arm in ARMS:
+        write(rows[arm], _rows_file(folder, arm))
+    tiny_tokenizer(row for arm in ARMS for row in rows[arm]).save_pretrained(folder / "tokenizer")
+
+
+def _rows_file(folder: Path, arm: str) -> Path:
+    return folder / "rows" / f"{arm}.jsonl"
+
+
+def _rows(maker: ChainMaker, steps: Sequence[int], tokens: int) -> Iterator[Example]:
+    """Rows of `tokens` tokens in all, each number of steps equally often."""
+    rng = Random(f"{maker.seed}/{steps}")
+    seen = 0
+    for count in cycle(steps):
+        row = maker.draw(count, rng, for_training=True)
+        yield row
+        seen += len(pieces(prompt_text(row))) + len(pieces(row.output)) + len(("user", "end", "assistant", "end"))
+        if seen >= tokens:
+            return
+
+
+def _train(arm: str, folder: Path, seed: int, tokens: int, say: Say | None) -> Training:
+    return train(
+        _rows_file(folder, arm),
+        out=folder / arm,
+        seed=seed,
+        max_tokens=tokens,
+        tokenizer=folder / "tokenizer",
+        overwrite=True,
+        say=partial(say, f"train {arm}") if say else None,
+    )
+
+
+def _evaluate(arm: str, training: Training, suite: Suite, folder: Path, say: Say | None) -> Evaluation:
+    return evaluate(
+        training.model,
+        suite,
+        out=folder / "eval" / arm,
+        max_new_tokens=LONGEST_ANSWER,
+        overwrite=True,
+        say=partial(say, f"answer {arm}") if say else None,
+    )
+
+
+def _table(evaluations: Mapping[str, Evaluation]) -> tuple[Cell, ...]:
+    found = {arm: {(line.group, line.steps): line for line in done.figures} for arm, done in evaluations.items()}
+    return tuple([_cell(found["it"][kind], found["sit"][kind]) for kind in KINDS])
+
+
+def _cell(it: Figures, sit: Figures) -> Cell:
+    return Cell(it.group, it.steps, it.items, it.exact, sit.exact, it.per_step, sit.per_step)
+
+
+def _write(done: Demo, maker: ChainMaker, fingerprint: str) -> None:
+    """demo.json for the report, and run.json, which says that the demo is whole."""
+    drawn = {
+        "operations": [operation.name for operation in maker.operations],
+        "unseen_pairs": sorted(maker.unseen_pairs),
+        "words": maker.lists.words,
+    }
+    summary = {"seed": done.seed, "caveat": done.caveat, "table": done.table, **drawn}
+    with replacing(done.out / "demo.json") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
+    figures = {
+        arm: {"tokens": run.tokens, "cpu_s": run.cpu_s, "wall_s": run.wall_s} for arm, run in done.trainings.items()
+    }
+    write_summary(done.out, {"command": "demo", "fingerprint": fingerprint, "finished": True, "trainings": figures})
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Let torch use so many threads, and as many as before afterwards."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -15,11 +15,13 @@ ROWS = [{"instruction": f"Name number {i}.", "input": "red green blue", "output"
 def run(monkeypatch, capsys):
     def call(*words):
         monkeypatch.setattr(sys, "argv", ["seqtune", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
+        code = 0
+        try:
             main()
-            raise SystemExit(0)
+        except SystemExit as ended:
+            code = ended.code
         said = capsys.readouterr()
-        return ended.value.code or 0, said.out, said.err
+        return code or 0, said.out, said.err
 
     return call
 

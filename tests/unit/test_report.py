@@ -70,12 +70,12 @@ def write_build(folder, pairs, **summary):
     return folder
 
 
-def write_training(folder, losses=((10, 2.0), (20, 1.0)), **result):
+def write_training(folder, losses=((10, 2.0), (20, 0.125))):
     folder.mkdir(parents=True, exist_ok=True)
     write_lines(folder / "losses.jsonl", [{"step": i, "tokens": t, "loss": v} for i, (t, v) in enumerate(losses)])
-    figures = {"rows": 5, "tokens": 1234, "parameters": 555264, "seconds": 2.0, "last_loss": 0.125} | result
-    summary = {"settings": {"seed": 3}, "result": figures, "versions": {"torch": "2.13.0"}}
-    (folder / "run.json").write_text(json.dumps(summary))
+    figures = {"rows": 5, "tokens": 1234, "parameters": 555264, "wall_s": 2.0, "seed": 3}
+    summary = {"command": "train", "finished": True, "settings": {"epochs": 3}, "versions": {"torch": "2.13.0"}}
+    (folder / "run.json").write_text(json.dumps(summary | figures))
     return folder
 
 
@@ -149,7 +149,7 @@ def test_the_whole_loop_is_on_one_page(tmp_path):
     text = page_of(tmp_path, caveat="It shows the pipeline only.")
     for told in (
         "the row has no input", "2 steps", "train-sit", "555,264", "617", "0.125", "It shows the pipeline only.",
-        "5–70", "✗ missing", "the gold", "every step done", "torch 2.13.0", "seqtune evaluate",
+        "5–70", "✗ missing", "the gold", "every step done", "torch 2.13.0", "seqtune eval",
     ):  # fmt: skip
         assert told in text, told
     assert text.count('class="plot"') == 3
@@ -209,12 +209,37 @@ def test_an_evaluation_without_one_of_its_files_is_still_shown(tmp_path, missing
     assert "Is every step done?" in page_of(tmp_path)
 
 
+def test_models_are_called_by_the_training_that_made_them_and_each_has_its_line(tmp_path):
+    row = chained()[1]
+    for name in ("it", "sit"):
+        write_training(tmp_path / name)
+        write_evaluation(tmp_path / "eval" / name, f"runs/demo/{name}/model", [row], ["?"], done=[[False, False]])
+    write_evaluation(tmp_path / "eval" / "again", "runs/demo/sit/model", [row], ["?"], done=[[False, False]])
+    write_evaluation(tmp_path / "eval" / "other", "someone/a-model", [row], [row.output], done=[[True, True]])
+    text = page_of(tmp_path)
+    names = re.findall(r'<td class="name"><svg.*?</svg>(.*?)</td>', text)
+    assert {"it", "sit", "someone/a-model", "sit (eval/sit)"} == set(names)
+
+
 def test_a_folder_without_losses_has_a_table_and_no_plot(tmp_path):
     (write_training(tmp_path / "train") / "losses.jsonl").write_text("")
-    (tmp_path / "train" / "run.json").write_text('{"command": "train", "result": {"rows": 5}}')
+    (tmp_path / "train" / "run.json").write_text('{"command": "train", "finished": true, "rows": 5}')
     text = page_of(tmp_path)
     assert "No losses were written." in text
     assert 'class="plot"' not in text
+
+
+def test_the_demo_shows_the_rows_that_it_drew_and_its_caveat(tmp_path):
+    (tmp_path / "rows").mkdir()
+    for arm in ("it", "sit"):
+        write_lines(tmp_path / "rows" / f"{arm}.jsonl", [chained(f"Say {arm} {i}.")[1] for i in range(30)])
+    (tmp_path / "demo.json").write_text(json.dumps({"caveat": "Small models only."}))
+    (tmp_path / "run.json").write_text(json.dumps({"command": "demo", "finished": True}))
+    text = page_of(tmp_path)
+    assert text.count('<article class="card">') == 12
+    assert "rows for sit" in text
+    assert "Small models only." in text
+    assert "Small models only." not in page_of(tmp_path, caveat="Told.")
 
 
 def test_a_run_that_did_not_finish_or_cannot_be_read_is_named_and_not_counted(tmp_path):
@@ -252,7 +277,7 @@ def test_broken_and_huge_lines_are_passed_over(tmp_path):
     whole = (folder / "examples.jsonl").read_bytes()
     huge = json.dumps({"instruction": "x" * (2 << 20)}).encode()
     (folder / "examples.jsonl").write_bytes(b'{"instruction": \n[1]\n{"instruction": 3}\n\n' + huge + b"\n" + whole)
-    assert len(pick_pairs(folder)) == 1
+    assert len(pick_pairs(folder / "examples.jsonl", folder / "control.jsonl")) == 1
 
 
 # --- rows ---------------------------------------------------------------------------------------------------------
@@ -262,7 +287,7 @@ def test_rows_of_every_kind_and_step_count_are_picked_each_with_its_parent(tmp_p
     pairs = [chained(f"Say {kind} {i}.", kind=kind) for kind in ("operations", "repeat") for i in range(300)]
     plain = Example("Just this.", output="yes")
     folder = write_build(tmp_path / "build", [*pairs, (plain, plain)])
-    picked = pick_pairs(folder)
+    picked = pick_pairs(folder / "examples.jsonl", folder / "control.jsonl")
     assert {pair.kind for pair in picked} == {"operations", "repeat", "plain"}
     assert len(picked) == 12
     assert len({pair.row.id for pair in picked}) == 12
@@ -398,7 +423,7 @@ shares = st.floats(0, 1)
 
 @given(st.lists(st.tuples(texts, st.lists(st.tuples(shares, shares, shares), max_size=8)), max_size=8))
 def test_every_interval_stays_inside_the_picture(groups):
-    drawn = [Group(label, [Dot(i, *dot) for i, dot in enumerate(dots)]) for label, dots in groups]
+    drawn = [Group(label, label[::2], [Dot(i, *dot) for i, dot in enumerate(dots)]) for label, dots in groups]
     svg = draw_intervals(drawn, x_label="x", title="t")
     if svg:
         assert_inside(_printable(svg))

@@ -43,9 +43,10 @@ def split(answer: str, marks: Sequence[str]) -> list[str | None]:
         after = max([0, *(end for _, end in found)])
         start = _find_mark(text, mark, after)
         found.append((start, start + len(mark)) if start >= 0 else (-1, -1))
-    starts = [start for start, _ in found if start >= 0] + [len(text)]
+    starts = [start for start, _ in found if start >= 0]
     return [
-        None if start < 0 else text[end : next(stop for stop in starts if stop > start)].strip() for start, end in found
+        None if start < 0 else text[end : next((later for later in starts if later > start), len(text))].strip()
+        for start, end in found
     ]
 
 

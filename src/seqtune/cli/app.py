@@ -10,7 +10,7 @@ import typer
 
 from seqtune import __version__, console
 from seqtune.cli.building import build
-from seqtune.cli.models import evaluate, report, train
+from seqtune.cli.models import demo, evaluate, report, train
 from seqtune.cli.rows import convert, ls
 from seqtune.errors import SeqtuneError
 
@@ -22,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command()(demo)
 app.command()(build)
 app.command()(train)
 app.command("eval")(evaluate)

@@ -12,6 +12,7 @@ from seqtune import console
 if TYPE_CHECKING:
     from seqtune.evaluation.run import Evaluation
     from seqtune.evaluation.statistics import Share
+    from seqtune.training.loss import Loss
 
 Recipe = Annotated[Path | None, typer.Argument(help="A recipe in YAML; options go over it.")]
 Out = Annotated[str | None, typer.Option(help="The run folder.")]
@@ -42,8 +43,8 @@ def train(
     with console.progress("train", "steps") as report:
         done = run_training(**options, say=lambda line: report(line.step, f"loss {line.loss:.3f}"))
     console.result(
-        f"{done.rows:,} rows, {done.trained_tokens:,} trained tokens, loss {done.first_loss:.3f} -> {done.last_loss:.3f}"
-        f" in {done.wall_s:.0f} s; model in {done.model}"
+        f"{done.rows:,} rows, {done.trained_tokens:,} trained tokens in {done.wall_s:.0f} s,"
+        f" loss {done.losses[0].loss:.3f} -> {done.losses[-1].loss:.3f}; model in {done.model}"
     )
     console.result_json(done)
 
@@ -89,3 +90,33 @@ def report(
     from seqtune.report import write_report
 
     console.result(f"report: {write_report(folder, out)}")
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="The folder for everything.")] = Path("runs/demo"),
+    seed: Annotated[int, typer.Option(help="Of the rows, the weights and the items.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Use the folder whatever it holds.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """The whole loop in a few minutes: build, train two small models on the CPU, score every step, report."""
+    from seqtune.demo import demo as run_demo
+    from seqtune.report import write_report
+
+    console.set_mode(quiet=quiet, json=json)
+    with console.stages() as say:
+        done = run_demo(out, seed=seed, overwrite=overwrite, say=lambda stage, at: say(stage, _so_far(at)))
+    page = write_report(out, caveat=done.caveat, title="seqtune demo")
+    rows = [[c.group, c.steps, c.items, _percent(c.it), _percent(c.sit)] for c in done.table]
+    columns = ["items", "steps", "number", "IT: whole chain right (95 %)", "SIT: whole chain right (95 %)"]
+    console.result(
+        console.table("Trained on single tasks (IT) and on chains of 1 to 3 (SIT), equal tokens", columns, rows)
+    )
+    console.result(f"\n{done.caveat}\n\nreport: {page}")
+    console.result_json({"out": out, "report": page, "table": done.table, "caveat": done.caveat})
+
+
+def _so_far(at: Loss | int) -> str:
+    if isinstance(at, int):
+        return f"{at:,} items"
+    return f"step {at.step:,} of {at.steps:,}, loss {at.loss:.3f}, {at.tokens_per_s:,.0f} tokens/s"

@@ -126,7 +126,7 @@ def _name(model: str | Path | Loaded) -> str:
 
 
 def _hash(suite: Suite) -> str:
-    return xxhash.xxh3_128_hexdigest("".join(item.id for item in suite.items))
+    return xxhash.xxh3_128_hexdigest("".join(item.id for item in suite.items).encode())
 
 
 def _write_lines(path: Path, lines: Iterable[msgspec.Struct]) -> None:

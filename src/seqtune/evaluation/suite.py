@@ -16,6 +16,7 @@ import xxhash
 
 from seqtune.building.chain import Means, Table, apply, draw_operations, weave
 from seqtune.building.operation import Operation, Skip, find_operation
+from seqtune.building.operation import operations as all_operations
 from seqtune.building.style import Style
 from seqtune.data.example import Example, Origin
 from seqtune.data.reader import read
@@ -77,11 +78,15 @@ def is_held_out(text: str) -> bool:
 
 @cache
 def seed_words(count: int = 60) -> tuple[str, ...]:
-    """The most frequent words that follow an article in the bundled seed rows: mostly nouns, all in lower case."""
+    """The most frequent words that follow an article in the bundled seed rows: mostly nouns, all in lower case.
+
+    Words that operations are worded with ("first", "letter") are left out, so that a text never reads like a request.
+    """
     text = resources.files("seqtune.data").joinpath("seeds.jsonl").read_text("utf-8")
     rows = [msgspec.json.decode(line, type=_SeedText) for line in text.splitlines() if line.strip()]
     found = Counter(word for row in rows for word in _AFTER_ARTICLE.findall(f"{row.input} {row.output}"))
-    return tuple(sorted(found, key=lambda word: (-found[word], word))[:count])
+    asked = {word for one in all_operations().values() for wording in one.wordings for word in wording.split()}
+    return tuple(sorted(found.keys() - asked, key=lambda word: (-found[word], word))[:count])
 
 
 class _SeedText(msgspec.Struct):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -10,9 +12,12 @@ from markupsafe import Markup
 
 from seqtune.data.example import Example, Turn
 from seqtune.report.plot import draw_bars
-from seqtune.report.runs import Run, read_structs
+from seqtune.report.runs import Run, read_mapping, read_number, read_object, read_structs
 from seqtune.report.samples import PLAIN, ROWS_READ, Pair, pick_pairs
 from seqtune.report.steps import Message, as_text, show_parent, show_row
+
+COUNTS = {"rows read": "read", "examples made": "examples", "skipped": "skipped", "failed": "failed"}
+DEMO_ROWS = 500_000
 
 
 class Kind(NamedTuple):
@@ -55,6 +60,7 @@ class Built(NamedTuple):
 
     name: str
     counts: Mapping[str, int]
+    rows: int
     control: str
     kinds: Sequence[Kind]
     reasons: Sequence[Reason]
@@ -66,33 +72,59 @@ class Built(NamedTuple):
 
 def describe_build(run: Run, samples: int) -> Built:
     """Everything that the page says about one build."""
-    counts = {name: _count(run.summary, name) for name in ("read", "examples", "skipped", "failed")}
-    lengths, looked_at = _lengths(run)
+    counts = {title: _count(run.summary, name) for title, name in COUNTS.items()}
+    lengths, looked_at = _lengths(run.folder / "examples.jsonl", run.folder / "control.jsonl")
     return Built(
         name=run.name,
         counts=counts,
-        control=_control(_mapping(run.summary, "control")),
+        rows=counts["examples made"],
+        control=_control(read_mapping(run.summary, "control")),
         kinds=_kinds(run.summary),
-        reasons=_reasons(_mapping(run.summary, "reasons")),
-        steps=_step_bars(_mapping(run.summary, "steps")),
+        reasons=_reasons(read_mapping(run.summary, "reasons")),
+        steps=_step_bars(read_mapping(run.summary, "steps")),
         lengths=lengths,
         looked_at=looked_at,
-        cards=[_card(pair) for pair in pick_pairs(run.folder, samples)],
+        cards=[
+            _card(pair) for pair in pick_pairs(run.folder / "examples.jsonl", run.folder / "control.jsonl", samples)
+        ],
     )
 
 
+def describe_demo(run: Run, samples: int) -> list[Built]:
+    """The sets of rows that the demo drew: they have steps, and no rows that they were made from."""
+    files = sorted((run.folder / "rows").glob("*.jsonl"))
+    steps = {file: Counter(len(row.steps) for row in read_structs(file, Example, DEMO_ROWS)) for file in files}
+    kinds = sum(map(len, steps.values())) or 1
+    return [_describe_rows(file, counts, samples * len(counts) // kinds) for file, counts in steps.items()]
+
+
+def _describe_rows(file: Path, steps: Counter[int], samples: int) -> Built:
+    lengths, looked_at = _lengths(file)
+    return Built(
+        name=f"rows for {file.stem}",
+        counts={"rows drawn": steps.total()},
+        rows=steps.total(),
+        control="",
+        kinds=[],
+        reasons=[],
+        steps=_step_bars({str(count): rows for count, rows in steps.items()}),
+        lengths=lengths,
+        looked_at=looked_at,
+        cards=[_card(pair) for pair in pick_pairs(file, None, samples)],
+    )
+
+
+def read_caveat(run: Run) -> str:
+    """What the demo says that its results do not show."""
+    return str(read_object(run.folder / "demo.json").get("caveat", ""))
+
+
 def _count(values: Mapping[str, Any], name: str) -> int:
-    value = values.get(name)
-    return int(value) if isinstance(value, int | float) else 0
-
-
-def _mapping(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = values.get(name)
-    return value if isinstance(value, Mapping) else {}
+    return int(read_number(values, name) or 0)
 
 
 def _kinds(summary: Mapping[str, Any]) -> list[Kind]:
-    made, asked = _mapping(summary, "made"), _mapping(summary, "asked")
+    made, asked = read_mapping(summary, "made"), read_mapping(summary, "asked")
     total = sum(_count(made, name) for name in made) or 1
     names = sorted({*made, *asked}, key=lambda name: (name == PLAIN, -_count(made, name), name))
     return [Kind(name, rows := _count(made, name), rows / total, asked.get(name)) for name in names]
@@ -100,9 +132,9 @@ def _kinds(summary: Mapping[str, Any]) -> list[Kind]:
 
 def _reasons(reasons: Mapping[str, Any]) -> list[Reason]:
     found = [
-        Reason(outcome, reason, _count(_mapping(reasons, outcome), reason))
+        Reason(outcome, reason, _count(read_mapping(reasons, outcome), reason))
         for outcome in reasons
-        for reason in _mapping(reasons, outcome)
+        for reason in read_mapping(reasons, outcome)
     ]
     return sorted(found, key=lambda reason: -reason.rows)
 
@@ -120,10 +152,10 @@ def _control(control: Mapping[str, Any]) -> str:
     return f"{_count(control, 'rows'):,} rows{tokens}"
 
 
-def _lengths(run: Run) -> tuple[list[Length], int]:
+def _lengths(rows: Path, parents: Path | None = None) -> tuple[list[Length], int]:
     """Medians over the first rows, and over how many."""
-    after = [_part_lengths(row) for row in read_structs(run.folder / "examples.jsonl", Example, ROWS_READ)]
-    before = [_part_lengths(row) for row in read_structs(run.folder / "control.jsonl", Example, len(after))]
+    after = [_part_lengths(row) for row in read_structs(rows, Example, ROWS_READ)]
+    before = [_part_lengths(row) for row in read_structs(parents, Example, len(after))] if parents else []
     if not after:
         return [], 0
     found = [

@@ -14,7 +14,7 @@ from seqtune.evaluation.scoring import Figures, Verdict
 from seqtune.evaluation.statistics import Share
 from seqtune.evaluation.suite import GROUP
 from seqtune.report.plot import Dot, Group, draw_intervals, percent
-from seqtune.report.runs import Run, read_object, read_structs
+from seqtune.report.runs import Run, read_mapping, read_object, read_structs
 from seqtune.report.steps import Message, Segment, find_answers, shorten_segments, show_row
 
 Key = tuple[str, int]  # a split and a number of steps
@@ -72,6 +72,7 @@ class Followed(NamedTuple):
     suite: str
     columns: Sequence[Column]
     lines: Sequence[Line]
+    measures: Mapping[str, str]
     plot: Markup
     unscored: int
     cut: int
@@ -104,8 +105,7 @@ def model_name(run: Run, trainings: Sequence[Run]) -> str:
 
 
 def _settings(run: Run) -> Mapping[str, Any]:
-    settings = run.summary.get("settings")
-    return settings if isinstance(settings, Mapping) else {}
+    return read_mapping(run.summary, "settings")
 
 
 def _columns(runs: Sequence[Run], trainings: Sequence[Run], series: Mapping[str, int]) -> list[Column]:
@@ -138,11 +138,18 @@ def _followed(suite: str, columns: Sequence[Column], trials: int) -> Followed:
         suite=suite,
         columns=columns,
         lines=lines,
+        measures=_measures(every),
         plot=_plot(lines, columns),
         unscored=sum(figures.unscored for figures in every),
         cut=sum(figures.cut for figures in every),
         trials=_pick_trials(columns, trials),
     )
+
+
+def _measures(every: Sequence[Figures]) -> dict[str, str]:
+    """Field of Figures -> what the table calls it; "exact" only where it says something else than "every step"."""
+    differ = any(figures.exact != figures.all_steps for figures in every)
+    return {"all_steps": "every step", "per_step": "each step"} | ({"exact": "exact"} if differ else {})
 
 
 def _line(key: Key, columns: Sequence[Column]) -> Line:
@@ -151,7 +158,7 @@ def _line(key: Key, columns: Sequence[Column]) -> Line:
 
 
 def _plot(lines: Sequence[Line], columns: Sequence[Column]) -> Markup:
-    groups = [Group(line_label(line), _dots(line, columns)) for line in lines]
+    groups = [Group(steps_label(line.steps), line.group, _dots(line, columns)) for line in lines]
     return draw_intervals(
         groups, x_label="items with every step done, 95 % interval", title="Items with every step done"
     )
@@ -170,22 +177,20 @@ def _dot(share: Share, value: float, column: Column) -> Dot:
     return Dot(column.series, value, share.low, share.high, title)
 
 
-def line_label(line: Line) -> str:
-    """ "3 steps, unseen pairs"."""
-    count = f"{line.steps} step{'s' if line.steps > 1 else ''}"
-    return f"{count}, {line.group}" if line.group else count
+def steps_label(steps: int) -> str:
+    """ "1 step", "2 steps"."""
+    return f"{steps} step{'s' if steps > 1 else ''}"
 
 
 def _pick_trials(columns: Sequence[Column], count: int) -> list[Trial]:
-    """Items that several models answered: each split and number of steps in turn, where they differ if they do."""
+    """Items that all models answered, of each split and number of steps; those where they differ come first."""
     books = [_read_book(column) for column in columns]
     shared = [item for item in _items(columns) if all(item.id in book.answers for book in books)]
     groups: dict[Key, list[Example]] = {}
     for item in sorted(shared, key=lambda item: -len({book.is_done(item.id) for book in books})):
         groups.setdefault(_key(item), []).append(item)
-    picked = [item for rank in range(count) for items in groups.values() for item in items[rank : rank + 1]][:count]
-    keys = list(groups)
-    picked.sort(key=lambda item: keys.index(_key(item)))
+    each = max(1, count // len(groups)) if groups else 0
+    picked = [item for items in groups.values() for item in items[:each]][:count]
     return [_trial(item, columns, books) for item in picked]
 
 

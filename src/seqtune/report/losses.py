@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from seqtune.report.plot import Line, draw_lines
-from seqtune.report.runs import Run, read_structs
+from seqtune.report.runs import Run, read_number, read_structs
 
 LINES_READ = 200_000  # one stands for several optimiser steps
 
@@ -18,9 +18,9 @@ class Training(NamedTuple):
 
     name: str
     series: int
-    rows: int | None
-    tokens: int | None
-    parameters: int | None
+    rows: float | None
+    tokens: float | None
+    parameters: float | None
     tokens_per_second: float | None
     seconds: float | None
     loss: float | None
@@ -28,28 +28,20 @@ class Training(NamedTuple):
 
 def describe_training(run: Run, series: int) -> Training:
     """The figures of one training run."""
-    figures: Mapping[str, Any] = run.summary.get("result") or run.summary
-    tokens, seconds = _number(figures, "tokens"), _number(figures, "seconds", "wall_s")
-    rate = _number(figures, "tokens_per_second") or (tokens / seconds if tokens and seconds else None)
+    rows, tokens, parameters, seconds = (
+        read_number(run.summary, name) for name in ("rows", "tokens", "parameters", "wall_s")
+    )
+    points = _points(run)
     return Training(
         run.name,
         series,
-        rows=_whole(_number(figures, "rows")),
-        tokens=_whole(tokens),
-        parameters=_whole(_number(figures, "parameters")),
-        tokens_per_second=rate,
+        rows,
+        tokens,
+        parameters,
+        tokens_per_second=tokens / seconds if tokens and seconds else None,
         seconds=seconds,
-        loss=_number(figures, "last_loss"),
+        loss=points[-1][1] if points else None,
     )
-
-
-def _number(figures: Mapping[str, Any], *names: str) -> float | None:
-    values = (figures.get(name) for name in names)
-    return next((float(value) for value in values if isinstance(value, int | float)), None)
-
-
-def _whole(value: float | None) -> int | None:
-    return None if value is None else int(value)
 
 
 def draw_losses(runs: Sequence[Run], series: Mapping[str, int]) -> Markup:

@@ -8,10 +8,10 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from seqtune.data.folder import replacing
-from seqtune.report.built import describe_build
-from seqtune.report.following import describe_following, line_label, model_name
+from seqtune.report.built import describe_build, describe_demo, read_caveat
+from seqtune.report.following import describe_following, model_name, steps_label
 from seqtune.report.losses import describe_training, draw_losses
-from seqtune.report.plot import SERIES, compact, draw_key, percent
+from seqtune.report.plot import SERIES, draw_key, percent
 from seqtune.report.provenance import describe_run, merge_versions
 from seqtune.report.runs import Run, find_runs
 
@@ -24,9 +24,9 @@ def write_report(
     """Write one HTML page about all runs in a folder and below it. It needs no script, no network and no other file.
 
     Args:
-        folder: searched for run folders of `seqtune build`, `train` and `eval`.
+        folder: searched for run folders of `seqtune build`, `train`, `eval` and `demo`.
         out: the page; report.html in the folder by default.
-        caveat: what a reader of the results must know; it stands beside them.
+        caveat: what a reader of the results must know; it stands beside them. By default that of `seqtune demo`.
         title: of the page; the folder's name by default.
         samples: rows shown of each build.
 
@@ -49,15 +49,18 @@ def write_report(
 
 def _render(runs: Sequence[Run], *, caveat: str, title: str, samples: int) -> str:
     whole = [run for run in runs if run.finished]
-    builds, trainings, evaluations = (
-        [run for run in whole if run.command == command] for command in ("build", "train", "evaluate")
+    builds, trainings, evaluations, demos = (
+        [run for run in whole if run.command == command] for command in ("build", "train", "eval", "demo")
     )
     names = [run.name for run in trainings] + [model_name(run, trainings) for run in evaluations]
     series = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    built = [describe_build(run, samples) for run in builds]
+    built += [one for run in demos for one in describe_demo(run, samples)]
     return _template().render(
         title=title,
-        caveat=caveat,
-        builds=[describe_build(run, samples) for run in builds],
+        caveat=caveat or next(filter(None, map(read_caveat, demos)), ""),
+        builds=built,
+        compared=any(card.before for one in built for card in one.cards),
         trainings=[describe_training(run, series[run.name]) for run in trainings],
         losses=draw_losses(trainings, series),
         followed=describe_following(evaluations, trainings, series),
@@ -74,6 +77,6 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "compact": compact, "key": draw_key, "label": line_label}
+    environment.filters |= {"percent": percent, "key": draw_key, "steps": steps_label}
     environment.globals["SERIES"] = SERIES
     return environment.get_template("page.html")

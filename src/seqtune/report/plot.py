@@ -21,6 +21,7 @@ LARGEST = 1e15  # more is no loss and no number of tokens
 LETTER = 10.0  # width of a letter at the size that the style sheet gives phones
 LABEL_LETTERS = 16
 LABEL_GAP = 20.0
+ROW_PITCH = 17.0
 DASHES = ("", "7 4", "2 4", "10 4 2 4", "4 2", "1 3")
 
 
@@ -43,9 +44,10 @@ class Dot(NamedTuple):
 
 
 class Group(NamedTuple):
-    """The dots that stand together in one row, and what the row is called."""
+    """The dots that stand together in one row, what the row is called, and a note below that."""
 
     label: str
+    note: str
     dots: Sequence[Dot]
 
 
@@ -77,11 +79,11 @@ def draw_lines(lines: Sequence[Line], *, x_label: str, y_label: str, title: str)
     lines = [line for line in map(_drawable, lines) if line.points]
     if not lines:
         return Markup("")
-    height = 320.0
+    height = 330.0
     letters = max(len(_label(line.name)) for line in lines)
     x_ticks = ticks(max(x for line in lines for x, _ in line.points))
     y_ticks = ticks(max(y for line in lines for _, y in line.points))
-    frame = Frame(58, WIDTH - 18 - letters * LETTER, 26, height - 52, x_ticks[-1], y_ticks[-1])
+    frame = Frame(58, WIDTH - 18 - letters * LETTER, 38, height - 52, x_ticks[-1], y_ticks[-1])
     parts = [*_y_axis(frame, y_ticks, y_label), *_x_axis(frame, x_ticks, x_label)]
     parts += [_path(line, frame) for line in lines]
     parts += _end_labels(lines, frame)
@@ -176,25 +178,34 @@ def draw_intervals(groups: Sequence[Group], *, x_label: str, title: str) -> Mark
     groups = [group for group in groups if group.dots]
     if not groups:
         return Markup("")
-    left, right, pitch, gap = 172.0, WIDTH - 24, 17.0, 16.0
-    heights = [pitch * len(group.dots) + gap for group in groups]
-    frame = Frame(left, right, 6, 6 + sum(heights), 1.0, 1.0)
-    parts = [
-        tag("line", x1=frame.x(at), x2=frame.x(at), y1=frame.top, y2=frame.bottom, class_="grid")
-        for at in (0, 0.25, 0.5, 0.75, 1)
-    ]
+    heights = [max(ROW_PITCH * len(group.dots) + 18, 52.0 if group.note else 0.0) for group in groups]
+    frame = Frame(184, WIDTH - 24, 6, 6 + sum(heights), 1.0, 1.0)
+    parts = _share_axis(frame, x_label)
     top = frame.top
     for group, height in zip(groups, heights, strict=True):
-        parts.append(tag("text", shorten(group.label, 17), x=left - 14, y=top + height / 2 + 4.5, class_="group end"))
-        parts.append(tag("line", x1=0, x2=right, y1=top + height, y2=top + height, class_="base"))
-        for i, dot in enumerate(group.dots):
-            parts.append(_whisker(dot, frame, top + gap / 2 + pitch * (i + 0.5)))
+        parts += _row(group, frame, top, height)
         top += height
-    for i, at in enumerate((0, 0.25, 0.5, 0.75, 1)):
-        place = frame.x(at)
-        parts.append(tag("text", percent(at), x=place, y=top + 20, class_=f"tick middle{' odd' if i % 2 else ''}"))
-    parts.append(tag("text", x_label, x=(left + right) / 2, y=top + 44, class_="axis middle"))
     return _svg(top + 52, title, parts)
+
+
+def _share_axis(frame: Frame, label: str) -> list[Markup]:
+    parts = [tag("text", label, x=(frame.left + frame.right) / 2, y=frame.bottom + 44, class_="axis middle")]
+    for i, at in enumerate((0, 0.25, 0.5, 0.75, 1)):
+        x, odd = frame.x(at), " odd" if i % 2 else ""
+        parts.append(tag("line", x1=x, x2=x, y1=frame.top, y2=frame.bottom, class_="grid"))
+        parts.append(tag("text", percent(at), x=x, y=frame.bottom + 20, class_=f"tick middle{odd}"))
+    return parts
+
+
+def _row(group: Group, frame: Frame, top: float, height: float) -> list[Markup]:
+    middle, bottom, x = top + height / 2, top + height, frame.left - 14
+    label = middle - 5 if group.note else middle + 4.5
+    parts = [tag("line", x1=0, x2=frame.right, y1=bottom, y2=bottom, class_="base")]
+    parts.append(tag("text", shorten(group.label, LABEL_LETTERS), x=x, y=label, class_="group end"))
+    if group.note:
+        parts.append(tag("text", shorten(group.note, 24), x=x, y=middle + 15, class_="small end"))
+    first = middle - ROW_PITCH * (len(group.dots) - 1) / 2
+    return parts + [_whisker(dot, frame, first + ROW_PITCH * i) for i, dot in enumerate(group.dots)]
 
 
 def _whisker(dot: Dot, frame: Frame, y: float) -> Markup:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from seqtune.report.runs import Run
+from seqtune.report.runs import Run, read_mapping, read_number
 
 LONGEST_RECIPE = 20_000  # characters
 STATES = {True: "", False: "did not finish"}
@@ -29,25 +29,16 @@ def describe_run(run: Run) -> Made:
     """What the run's folder says about how it was made."""
     return Made(
         name=run.name,
-        command=f"seqtune {run.command}" if run.command else "unknown",
+        command=f"seqtune {run.command}" if run.command else "",
         state=STATES[run.finished] if run.summary else "run.json cannot be read",
         seed=_seed(run.summary),
-        seconds=_seconds(run.summary),
+        seconds=read_number(run.summary, "wall_s"),
         recipe=_recipe(run),
     )
 
 
 def _seed(summary: Mapping[str, Any]) -> str:
-    settings = summary.get("settings")
-    told = settings.get("seed") if isinstance(settings, Mapping) else None
-    return str(summary.get("seed", "" if told is None else told))
-
-
-def _seconds(summary: Mapping[str, Any]) -> float | None:
-    result = summary.get("result")
-    places = [summary, result if isinstance(result, Mapping) else {}]
-    found = [place.get(name) for place in places for name in ("wall_s", "seconds")]
-    return next((float(value) for value in found if isinstance(value, int | float)), None)
+    return str(summary.get("seed", read_mapping(summary, "settings").get("seed", "")))
 
 
 def _recipe(run: Run) -> str:
@@ -55,7 +46,7 @@ def _recipe(run: Run) -> str:
     path = run.folder / "recipe.yaml"
     if path.is_file():
         return _read_start(path)
-    settings = run.summary.get("settings")
+    settings = read_mapping(run.summary, "settings")
     return msgspec.json.format(msgspec.json.encode(settings), indent=2).decode() if settings else ""
 
 
@@ -69,8 +60,7 @@ def merge_versions(runs: Sequence[Run]) -> dict[str, str]:
     """Package -> version; where runs differ, all of them."""
     found: dict[str, list[str]] = {}
     for run in runs:
-        versions = run.summary.get("versions")
-        for package, version in versions.items() if isinstance(versions, Mapping) else ():
+        for package, version in read_mapping(run.summary, "versions").items():
             if str(version) not in found.setdefault(str(package), []):
                 found[str(package)].append(str(version))
     return {package: " and ".join(versions) for package, versions in sorted(found.items())}

@@ -15,7 +15,7 @@ from seqtune.errors import RunFolderError
 
 DEEPEST = 6  # folders below the given one
 ROWS_READ = 20_000  # a file may hold millions; the first thousands show every kind of row
-LONGEST_LINE = 1 << 20
+LONGEST_LINE = 1 << 18  # bytes
 
 Struct = TypeVar("Struct")
 
@@ -26,7 +26,7 @@ class Run(NamedTuple):
     Args:
         folder: where it stands.
         name: its path below the folder that was searched.
-        command: "build", "train", "evaluate" or whatever else wrote it.
+        command: "build", "train", "eval", "demo" or whatever else wrote it.
         summary: what its run.json says.
     """
 
@@ -38,7 +38,7 @@ class Run(NamedTuple):
     @property
     def finished(self) -> bool:
         """Whether the run came to its end."""
-        return bool(self.summary.get("finished", True))
+        return bool(self.summary.get("finished"))
 
 
 def find_runs(folder: Path) -> list[Run]:
@@ -71,16 +71,7 @@ def _summaries(folder: Path) -> Iterator[Path]:
 def _open(path: Path, root: Path) -> Run:
     name = path.relative_to(root).as_posix() if path != root else path.resolve().name
     summary = read_object(path / SUMMARY)
-    command = str(summary.get("command") or _guess_command(path))
-    return Run(path, name, COMMANDS.get(command, command), summary)
-
-
-COMMANDS = {"eval": "evaluate", "evaluation": "evaluate", "training": "train"}
-
-
-def _guess_command(path: Path) -> str:
-    files = {"losses.jsonl": "train", "examples.jsonl": "build", "answers.jsonl": "evaluate"}
-    return next((command for name, command in files.items() if (path / name).is_file()), "")
+    return Run(path, name, str(summary.get("command", "")), summary)
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -89,6 +80,18 @@ def read_object(path: Path) -> dict[str, Any]:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return {}
+
+
+def read_number(values: Mapping[str, Any], name: str) -> float | None:
+    """The number of that name; None where there is none."""
+    value = values.get(name)
+    return float(value) if isinstance(value, int | float) else None
+
+
+def read_mapping(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The object of that name; empty where there is none."""
+    value = values.get(name)
+    return value if isinstance(value, Mapping) else {}
 
 
 def read_structs(path: Path, type: type[Struct], count: int = ROWS_READ) -> Iterator[Struct]:

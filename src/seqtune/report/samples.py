@@ -22,17 +22,19 @@ class Pair(NamedTuple):
     parent: Example | None
 
 
-def pick_pairs(folder: Path, count: int = 12) -> list[Pair]:
-    """Varied rows among the first thousands of a build: each kind, step count and form in turn, the same ones every time.
+def pick_pairs(rows: Path, parents: Path | None, count: int = 12) -> list[Pair]:
+    """Varied rows among the first thousands of a build: each kind, step count and form in turn, always the same ones.
 
     Args:
-        folder: of a build; without its control.jsonl, no row has a parent.
+        rows: the file of examples.
+        parents: the file of the control set.
         count: how many at most.
     """
-    rows = _varied(_grouped(folder / "examples.jsonl"), count)
-    wanted = {parent_id(row) for row in rows}
-    parents = {row.id: row for row in read_structs(folder / "control.jsonl", Example, ROWS_READ) if row.id in wanted}
-    return [Pair(kind_of(row), row, parents.get(parent_id(row))) for row in rows]
+    picked = _varied(_grouped(rows), count)
+    wanted = {parent_id(row) for row in picked}
+    first = read_structs(parents, Example, ROWS_READ) if parents else ()
+    found = {row.id: row for row in first if row.id in wanted}
+    return [Pair(kind_of(row), row, found.get(parent_id(row))) for row in picked]
 
 
 def kind_of(row: Example) -> str:

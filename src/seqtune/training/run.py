@@ -265,7 +265,7 @@ def _fingerprint(settings: Settings, rows: Iterable[Row]) -> str:
     """The same for the same settings and the same rows in the same order."""
     found = xxhash.xxh3_128(msgspec.json.encode(settings))
     for row in rows:
-        found.update(row.id)
+        found.update(row.id.encode())
     return found.hexdigest()
 
 

@@ -82,9 +82,7 @@ class _Reporter(TrainerCallback):  # type: ignore[misc]
         self.say(Loss(step, state.max_steps, loss, rate, tokens, tokens / seconds, seconds))
 
 
-def _arguments(
-    steps: int, learning_rate: float, weight_decay: float, seed: int, folder: Path
-) -> TrainingArguments:
+def _arguments(steps: int, learning_rate: float, weight_decay: float, seed: int, folder: Path) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=1,

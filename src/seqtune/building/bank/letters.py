@@ -9,6 +9,7 @@ from typing import Any
 from seqtune.building.bank.parts import (
     Parts,
     has_foreign_letters,
+    has_letters,
     on,
     plain_characters_in,
     plain_words_in,
@@ -29,14 +30,19 @@ _LETTER = re.compile(r"[^\W\d_]")
 def _draw_letter(text: str, rng: Random) -> dict[str, Any] | Skip:
     if isinstance(prose := _plain_letters(text), Skip):
         return prose
-    letters = sorted({c for c in prose.casefold() if c.isalpha()})
-    return {"letter": rng.choice(letters)} if letters else Skip("no letters")
+    return {"letter": rng.choice(sorted({c for c in prose.casefold() if c.isalpha()}))}
+
+
+@remembered
+def _lettered_prose_in(text: str) -> str | Skip:
+    prose = short_prose_in(text)
+    return prose if isinstance(prose, Skip) or has_letters(prose) else Skip("no letters")
 
 
 @remembered
 def _plain_letters(text: str) -> str | Skip:
     """Short prose whose letters are all from a to z, so that no é raises the question whether it is an e."""
-    prose = short_prose_in(text)
+    prose = _lettered_prose_in(text)
     if isinstance(prose, Skip):
         return prose
     return Skip("letters beyond a to z") if has_foreign_letters(prose) or "\u0301" in prose else prose
@@ -44,7 +50,7 @@ def _plain_letters(text: str) -> str | Skip:
 
 @remembered
 def _cased_in(text: str) -> str | Skip:
-    prose = short_prose_in(text)
+    prose = _lettered_prose_in(text)
     if isinstance(prose, Skip):
         return prose
     return Skip("letters whose capitals are debatable") if _has_other_cased(prose) else prose

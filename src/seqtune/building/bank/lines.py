@@ -7,7 +7,8 @@ import re
 from seqtune.building.bank.parts import Parts, alphabetical, has_list_marks, is_long, lines_in, on, remembered
 from seqtune.building.operation import Skip, operation, same_list, same_number
 
-_ITEM = re.compile(r"[^\W\d_][^\W\d_'’-]*(?: [^\W\d_'’-]+){0,2}")
+_ITEM = r"[^\W\d_][^\W\d_'’-]*(?: [^\W\d_'’-]+){0,2}"
+_LIST = re.compile(f"{_ITEM}(?:, {_ITEM})*")
 
 
 @remembered
@@ -25,9 +26,10 @@ def unmarked_lines_in(text: str) -> Parts | Skip:
 @remembered
 def listed_items_in(text: str) -> Parts | Skip:
     """The items of a text that is nothing but a list such as "red, light green, blue"."""
-    items = tuple(text.strip().split(", "))
-    if not all(map(_ITEM.fullmatch, items)):
+    text = text.strip()
+    if not _LIST.fullmatch(text):
         return Skip("not a plain list with commas")
+    items = tuple(text.split(", "))
     return Skip("not a plain list with commas") if items[-1].startswith(("and ", "or ", "but ")) else items
 
 

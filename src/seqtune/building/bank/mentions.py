@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from seqtune.building.bank.parts import Parts, bounded_text_in, holds_any, on, words_in
+from seqtune.building.bank.parts import Parts, bounded_text_in, chunks_with_digits, holds_any, on, words_in
 from seqtune.building.operation import Skip, operation, same_list, same_number
 
 _EMAIL = re.compile(r"(?<![\w.%+@:/-])[\w%+-]+(?:\.[\w%+-]+)*@[a-z0-9-]+(?:\.[a-z0-9-]+)+(?![\w@/-])", re.I | re.A)
@@ -14,10 +14,10 @@ _QUOTATION_MARKS = '"“”«»„'
 _QUOTATION = re.compile(
     r"[\"“«](?<![^\s(\[:—–].)(?:(?<=\")([^\"\n]+)\"|(?<=“)([^“”\"\n]+)”|(?<=«)([^«»\"\n]+)»)(?=[\s.,;:!?)\]—–]|$)"
 )
-_LONG_NUMBER = re.compile(r"[0-9][0-9]{2,}")
+_LONG_NUMBER = re.compile(r"[0-9]{3,}")
 _FOUR_DIGITS = re.compile(r"[0-9](?<![\w.,:/$€£#%+-].)[0-9]{3}(?![\w:/%]|[.,]\d|-)")
-_ORDINAL = re.compile(r"\d(?:s|st|nd|rd|th|e)\b")
-_ERA = re.compile(r"'\d|B(?<!\w.)\.?C|A(?<!\w.)\.?D")
+_ORDINAL = re.compile(r"\d(?:s|st|nd|rd|th|e)\b|'\d")
+_ERA = r"\bB\.?C|\bA\.?D"
 _YEAR = re.compile(
     r"(?:\b(?:in|since|until|year|years|early|late|summer|winter|spring|fall|autumn|January|February|March|April|May|"
     r"June|July|August|September|October|November|December)|\b[A-Z][a-z]+ [0-9]{1,2},) $|\($"
@@ -130,9 +130,13 @@ def count_capitalised(words: Parts) -> str | Skip:
 @on(bounded_text_in)
 def extract_years(text: str) -> str | Skip:
     """Lists the years from 1000 to 2099; skipped where a number may or may not be one."""
-    years = list(_FOUR_DIGITS.finditer(text))
-    others = len(_LONG_NUMBER.findall(text)) > len(years)
-    if others or _ORDINAL.search(text) or _ERA.search(text) or not all(_is_year(text, *year.span()) for year in years):
+    digits = " ".join(chunks_with_digits(text))
+    numbers = _LONG_NUMBER.findall(digits)
+    years = list(_FOUR_DIGITS.finditer(text)) if numbers else []
+    era = holds_any(text, ("BC", "B.C", "AD", "A.D")) and re.search(_ERA, text)
+    if len(numbers) > len(years) or _ORDINAL.search(digits) or era:
+        return Skip("a number that may be a year")
+    if not all(_is_year(text, *year.span()) for year in years):
         return Skip("a number that may be a year")
     return _once([match[0] for match in years]) if years else Skip("no years")
 

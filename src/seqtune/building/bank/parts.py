@@ -3,10 +3,10 @@
 Each `*_in` function reads a text's parts, or says why they are debatable: a reader must never be able to dispute a
 gold answer, so a text that two careful people could take apart differently is skipped.
 
-Speed matters here, since a chain tries dozens of operations on each row. What a function says of a text is remembered
-while they are tried; `in` looks for single signs, which is far faster than a pattern; and patterns that read the whole
-text begin with the signs to look for (what must stand before them comes after, as in `B(?<!\\w.)C` for `\\bBC`), so
-that `re` can leap from one such sign to the next.
+A chain tries dozens of operations on each row, so these functions must be fast. What each says of a text is remembered
+while they are tried. Signs are looked for by `in`, which is far faster than a pattern. Where a pattern must read a
+whole text, each of its branches begins with the sign to look for, from one of which to the next `re` then leaps; what
+must stand before it comes after it, as in `w(?<!\\w.)ww` for `\\bwww`. Rare patterns are compiled at their first use.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NUMERALS = ("no", "two", "three", "four", "five")
 _NOTHING_LEFT = Skip("nothing would be left")
 _NO_CHANGE = Skip("nothing would change")
 
-remembered = lru_cache(maxsize=64)
+remembered = lru_cache(maxsize=16)  # a row has few texts, and long ones should not be kept
 
 
 def on(
@@ -79,7 +79,7 @@ _UNSPACED = (  # Thai to Tibetan, Burmese, Khmer, Kana, Han; and Vietnamese, who
 )
 _LIST_MARK = re.compile(r"[ \t]*(?:\(?\d{1,3}[.):]|\(?[a-zA-Z][.)]|[-–—•*·])(?:\s|$)")
 _DIGIT = re.compile(r"\d")
-_FOREIGN_LETTER = re.compile(r"(?![a-zA-Z])[^\W\d_]")
+_FOREIGN_LETTER = re.compile(r"[^\W\d_a-zA-Z]")
 
 
 def holds_any(text: str, signs: Iterable[str]) -> bool:
@@ -110,9 +110,16 @@ def has_list_marks(text: str) -> bool:
 
 
 @remembered
-def has_digits(text: str) -> bool:
-    """Whether a text has a digit of any script."""
-    return holds_any(text, "0123456789") or (not text.isascii() and bool(_DIGIT.search(text)))
+def chunks_with_digits(text: str) -> Parts:
+    """What stands between blanks and holds a digit, in any script: "on 5/12, 10:30" has "5/12," and "10:30"."""
+    if text.isascii() and not holds_any(text, "0123456789"):
+        return ()
+    return tuple(filter(_DIGIT.search, filterfalse(str.isalpha, text.split())))
+
+
+def has_letters(text: str) -> bool:
+    """Whether a text has a letter of any script."""
+    return any(map(str.isalpha, text))
 
 
 @remembered
@@ -218,7 +225,9 @@ def marked_words_in(text: str) -> Parts | Skip:
         if not (bare.isalpha() or _WORD.fullmatch(bare)):
             return Skip("a word that is debatable" if re.search(_LETTER_OR_DIGIT, bare) else "a mark that stands alone")
         numbers += bare[-1].isdigit()
-    return tuple(words) if 2 * numbers < len(words) else Skip("more numbers than words")
+    if 2 * numbers >= len(words):
+        return Skip("more numbers than words")
+    return tuple(words) if has_letters(prose) else Skip("no letters")
 
 
 @remembered
@@ -335,15 +344,17 @@ def numbers_in(text: str) -> Parts | Skip:
     """
     if len(text) > MOST_CHARACTERS:
         return Skip("too long")
-    if not has_digits(text):
+    chunks = chunks_with_digits(text)
+    if not chunks:
         return ()
-    if _SIGN.search(text) or ("-" in text and _MINUS.search(text)):
-        return Skip("digits that are not plain numbers")
-    if has_list_marks(text) or _SCALE.search(text) or (not text.isascii() and re.search(_OTHER_NUMERAL, text)):
-        return Skip("digits that are not plain numbers")
-    chunks = filter(_DIGIT.search, filterfalse(str.isalpha, text.split()))
     numbers = tuple([chunk.lstrip("([$€£").rstrip(")].,;:!?%€£") for chunk in chunks])
     if not all(_NUMBER.fullmatch(n) and not _DOT_THOUSAND.fullmatch(n) for n in numbers):
+        return Skip("digits that are not plain numbers")
+    if has_list_marks(text) or _SIGN.search(text) or _SCALE.search(text):
+        return Skip("digits that are not plain numbers")
+    if any(n[0] == "-" for n in numbers) and _MINUS.search(text):
+        return Skip("digits that are not plain numbers")
+    if not text.isascii() and re.search(_OTHER_NUMERAL, text):
         return Skip("digits that are not plain numbers")
     if has_foreign_letters(text) and (any("," in n for n in numbers) or re.search(_BLANK_THOUSAND, text)):
         return Skip("digits that are not plain numbers")

@@ -27,6 +27,7 @@ from seqtune.building.operation import Skip, operation, same_list, same_number, 
 
 _ARTICLES = frozenset(("a", "an", "the", "my", "your", "his", "her", "its", "our", "their"))
 _PAIRED = '"“”„«»()'
+_WHOLE_WORD = re.compile(r"[\w'’-]+")
 NEUTRAL_WORDS = ("river", "window", "garden", "lamp", "stone", "bridge", "paper", "cloud")
 
 
@@ -431,7 +432,7 @@ def remove_word(words: Parts, word: str) -> str | Skip:
 @on(short_prose_in)
 def replace_word(text: str, old: str, new: str) -> str:
     """Replaces a word of the text wherever it occurs."""
-    return re.sub(rf"(?<![\w'’-]){re.escape(old)}(?![\w'’-])", lambda _: new, text)
+    return _WHOLE_WORD.sub(lambda word: new if word[0] == old else word[0], text)
 
 
 @operation(
