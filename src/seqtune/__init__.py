@@ -6,9 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from seqtune.building.chain import Means, Part, chain, chains, weave
+    from seqtune.building.weaving import Means, Part, chain, chains, weave
     from seqtune.building.engine import Build, build
-    from seqtune.building.operation import Operation, Skip, operation, operations
+    from seqtune.building.gold import Operation, Skip, operation, operations
     from seqtune.data.example import Example, Origin, Step, messages
     from seqtune.data.reader import read
     from seqtune.data.writer import write
@@ -19,21 +19,21 @@ __version__ = "0.1.0"
 _HOME = {
     "Build": "building.engine",
     "Example": "data.example",
-    "Means": "building.chain",
-    "Operation": "building.operation",
+    "Means": "building.weaving",
+    "Operation": "building.gold",
     "Origin": "data.example",
-    "Part": "building.chain",
+    "Part": "building.weaving",
     "SeqtuneError": "errors",
-    "Skip": "building.operation",
+    "Skip": "building.gold",
     "Step": "data.example",
     "build": "building.engine",
-    "chain": "building.chain",
-    "chains": "building.chain",
+    "chain": "building.weaving",
+    "chains": "building.weaving",
     "messages": "data.example",
-    "operation": "building.operation",
-    "operations": "building.operation",
+    "operation": "building.gold",
+    "operations": "building.gold",
     "read": "data.reader",
-    "weave": "building.chain",
+    "weave": "building.weaving",
     "write": "data.writer",
 }
 

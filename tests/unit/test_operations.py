@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seqtune.building.operation import (
+from seqtune.building.gold import (
     Operation,
     Skip,
     operations,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from seqtune.building.chain import Means, Part, TableFile, apply, chain, converse, draw_operations, weave
-from seqtune.building.operation import Operation, Skip, find_operation, operations
+from seqtune.building.weaving import Means, Part, TableFile, apply, chain, converse, draw_operations, weave
+from seqtune.building.gold import Operation, Skip, find_operation, operations
 from seqtune.building.requests import TRANSLATE_REQUESTS
 from seqtune.data.example import Example
 

@@ -53,7 +53,7 @@ def convert(
 
 
 def _list_chains() -> tuple[list[str], list[list[str]]]:
-    from seqtune.building.chain import chains
+    from seqtune.building.weaving import chains
 
     rows = [
         [
@@ -74,7 +74,7 @@ def _short(value: object) -> str:
 
 
 def _list_operations() -> tuple[list[str], list[list[str]]]:
-    from seqtune.building.operation import operations
+    from seqtune.building.gold import operations
 
     return ["operation", "what it does"], [[one.name, one.summary] for one in operations().values()]
 

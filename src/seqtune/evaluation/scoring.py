@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from seqtune.building import style
-from seqtune.building.operation import find_operation, same_text
+from seqtune.building.gold import find_operation, same_text
 from seqtune.data.example import Example, Step
 from seqtune.evaluation.answers import Answer
 from seqtune.evaluation.statistics import Share, share

@@ -14,9 +14,9 @@ from random import Random
 import msgspec
 import xxhash
 
-from seqtune.building.chain import Means, Table, apply, draw_operations, weave
-from seqtune.building.operation import Operation, Skip, find_operation
-from seqtune.building.operation import operations as all_operations
+from seqtune.building.weaving import Means, Table, apply, draw_operations, weave
+from seqtune.building.gold import Operation, Skip, find_operation
+from seqtune.building.gold import operations as all_operations
 from seqtune.building.style import Style
 from seqtune.data.example import Example, Origin
 from seqtune.data.reader import read

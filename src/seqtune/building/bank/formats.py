@@ -15,7 +15,7 @@ from seqtune.building.bank.parts import (
     short_prose_in,
     text_in,
 )
-from seqtune.building.operation import Skip, operation, same_json
+from seqtune.building.gold import Skip, operation, same_json
 
 
 @remembered

@@ -19,7 +19,7 @@ from seqtune.building.bank.parts import (
     split_lines,
     words_in,
 )
-from seqtune.building.operation import Skip, operation, same_number, same_word
+from seqtune.building.gold import Skip, operation, same_number, same_word
 
 # Capitals are the same for everybody in Latin and Cyrillic, but for ß, the Turkish i's and the like.
 _OTHER_CASED = "[\u00b5ßıİŉǰſ\u01c4-\u01cc\u01f1-\u01f3\u0250-\u03ff\u0530-\u1fff\u2100-\u214f\u2c00-\uffff]"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from seqtune.building.bank.parts import Parts, alphabetical, has_list_marks, is_long, lines_in, on, remembered
-from seqtune.building.operation import Skip, operation, same_list, same_number
+from seqtune.building.gold import Skip, operation, same_list, same_number
 
 _ITEM = r"[^\W\d_][^\W\d_'’-]*(?: [^\W\d_'’-]+){0,2}"
 _LIST = re.compile(f"{_ITEM}(?:, {_ITEM})*")

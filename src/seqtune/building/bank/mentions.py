@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from seqtune.building.bank.parts import Parts, bounded_text_in, chunks_with_digits, holds_any, on, words_in
-from seqtune.building.operation import Skip, operation, same_list, same_number
+from seqtune.building.gold import Skip, operation, same_list, same_number
 
 _EMAIL = re.compile(r"(?<![\w.%+@:/-])[\w%+-]+(?:\.[\w%+-]+)*@[a-z0-9-]+(?:\.[a-z0-9-]+)+(?![\w@/-])", re.I | re.A)
 _URL = re.compile(r"(?<![\w/@])https?://[^\s<>\"'()\[\]{}|,“”]+", re.I | re.A)

@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 from seqtune.building.bank.parts import Parts, chunks_with_digits, numbers_in, on, remembered
-from seqtune.building.operation import Skip, operation, same_number, same_numbers, same_word
+from seqtune.building.gold import Skip, operation, same_number, same_numbers, same_word
 
 _WHOLE = re.compile(r"[0-9]{1,9}")
 _DATE = re.compile(

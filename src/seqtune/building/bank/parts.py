@@ -18,7 +18,7 @@ from itertools import filterfalse
 from typing import Concatenate, ParamSpec, TypeVar
 from unicodedata import category
 
-from seqtune.building.operation import Skip
+from seqtune.building.gold import Skip
 
 Parts = tuple[str, ...]
 Read = TypeVar("Read", str, Parts)
@@ -207,7 +207,7 @@ _ABBREVIATION = re.compile(
     r"[Aa]pprox|[Ee]st|[Ee]tc|[Cc]a|[Aa]vg|[Mm]in|[Mm]ax|[Pp]ág|[Ee]j|[Uu]sw|[Ii]nkl|[Ss]og|"
     r"др|гг|вв|тыс|млн|млрд|руб|коп|ул|им|св|см|стр|рис|проф|акад|напр)\."
 )
-_ET_AL = re.compile(r"(?<!['’])\b[Ee]t al\.")
+_ET_AL = re.compile(r"(?<!['’])\b[Ee]t al\.")  # the only one of two words
 
 
 @remembered
@@ -236,7 +236,7 @@ def words_in(text: str) -> Parts | Skip:
     words = marked_words_in(text)
     if isinstance(words, Skip):
         return words
-    dotted = "\n".join([word for word in words if "." in word])
+    dotted = "\n".join([word for word in words if "." in word])  # the pattern is too slow for the whole text
     if _ABBREVIATION.search(dotted) or ("t al." in text and _ET_AL.search(text)):
         return Skip("an abbreviation")
     return tuple([word.strip(_MARKS) for word in words])

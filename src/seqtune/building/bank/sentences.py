@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from seqtune.building.bank.parts import Parts, is_long, on, remembered, sentences_in
-from seqtune.building.operation import Skip, operation, same_number
+from seqtune.building.gold import Skip, operation, same_number
 
 
 @remembered

@@ -23,7 +23,7 @@ from seqtune.building.bank.parts import (
     short_prose_in,
     words_in,
 )
-from seqtune.building.operation import Skip, operation, same_list, same_number, same_word
+from seqtune.building.gold import Skip, operation, same_list, same_number, same_word
 
 _ARTICLES = frozenset(("a", "an", "the", "my", "your", "his", "her", "its", "our", "their"))
 _PAIRED = '"“”„«»()'

@@ -2,8 +2,8 @@
 
 import pytest
 
-from seqtune.building.chain import Means, Part, chain, chains, weave
-from seqtune.building.operation import Skip, operation, operations
+from seqtune.building.weaving import Means, Part, chain, chains, weave
+from seqtune.building.gold import Skip, operation, operations
 from seqtune.building.style import STYLES, split
 from seqtune.data.example import Example, Origin, messages
 from seqtune.errors import RecipeError
@@ -129,7 +129,7 @@ def test_an_answer_that_reads_like_a_mark_is_marked_in_another_style():
 
 def test_an_own_chain_is_a_few_lines():
     @chain
-    def shout(example, means):
+    def loud_first(example, means):
         """The input in capitals, then the task."""
         return weave(
             example,
@@ -140,9 +140,9 @@ def test_an_own_chain_is_a_few_lines():
             means,
         )
 
-    row = run("shout")
+    row = run("loud_first")
     assert parts_of(row) == [ROW.input.upper(), ROW.output]
-    assert "shout" in chains()
+    assert "loud_first" in chains()
 
 
 def test_an_own_operation_is_a_few_lines_and_serves_as_a_chain():

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Protocol, TypeVar, overload
 import msgspec
 
 from seqtune.building import style as styles
-from seqtune.building.operation import Kind, Operation, Skip
+from seqtune.building.gold import Kind, Operation, Skip
 from seqtune.building.style import STYLES, Style
 from seqtune.building.wording import operation_clause, phrase, task_clause
 from seqtune.data.example import Example, Origin, Step, StepKind, Turn, prompt_text
