@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from seqtune.building.weaving import chains
 from seqtune.building.gold import operations
 from seqtune.building.settings import BuildSettings, ChainSettings
+from seqtune.building.weaving import chains
 from seqtune.data.format import formats
 from seqtune.recipe import shipped_recipes
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from itertools import cycle
 from pathlib import Path
 from random import Random
@@ -39,9 +38,9 @@ SEEN, UNSEEN, LONGER = "seen pairs", "unseen pairs", "more steps than trained"
 KINDS = ((SEEN, 1), (SEEN, 2), (SEEN, 3), (UNSEEN, 2), (LONGER, 4))
 
 CAVEAT = (
-    "This shows the pipeline and the metric, not the effect in a large model. The models are trained from scratch on "
-    "word-list tasks alone: that the model of single tasks (IT) follows no chain is nearly built in, since it has never "
-    "seen one. A model so small does not go beyond the number of steps that it was trained on either."
+    "This shows the pipeline and the metric, not the effect in a large model. Both models are trained from scratch on "
+    "tasks on short lists of words. That the one trained on single tasks (IT) follows no chain is nearly built in: it "
+    "has never seen one. And at this size no model goes beyond the number of steps that it was trained on."
 )
 
 
@@ -82,7 +81,7 @@ def demo(
     out: str | Path,
     *,
     seed: int = 0,
-    tokens: int = 1_000_000,
+    tokens: int = 1_200_000,
     items: int = 200,
     threads: int | None = None,
     overwrite: bool = False,
@@ -162,7 +161,7 @@ def _train(arm: str, folder: Path, seed: int, tokens: int, say: Say | None) -> T
         max_tokens=tokens,
         tokenizer=folder / "tokenizer",
         overwrite=True,
-        say=partial(say, f"train {arm}") if say else None,
+        say=(lambda loss: say(f"train {arm}", loss)) if say else None,
     )
 
 
@@ -173,7 +172,7 @@ def _evaluate(arm: str, training: Training, suite: Suite, folder: Path, say: Say
         out=folder / "eval" / arm,
         max_new_tokens=LONGEST_ANSWER,
         overwrite=True,
-        say=partial(say, f"answer {arm}") if say else None,
+        say=(lambda done: say(f"answer {arm}", done)) if say else None,
     )
 
 

@@ -35,6 +35,9 @@ def test_a_mark_inside_a_line_is_no_mark():
     assert split("1. a\n2.5 litres\n2. b", ["1.", "2."]) == ["a\n2.5 litres", "b"]
 
 
-@given(st.text(max_size=200), st.sampled_from([*(marks(s, ["Word count", "Result"]) for s in STYLES), ["", "0"], ["1.", ""]]))
+@given(
+    st.text(max_size=200),
+    st.sampled_from([*(marks(s, ["Word count", "Result"]) for s in STYLES), ["", "0"], ["1.", ""]]),
+)
 def test_splitting_never_fails_whatever_a_model_wrote(answer, given_marks):
     assert len(split(answer, given_marks)) == 2

@@ -2,9 +2,9 @@
 
 import pytest
 
-from seqtune.building.weaving import Means, Part, chain, chains, weave
 from seqtune.building.gold import Skip, operation, operations
 from seqtune.building.style import STYLES, split
+from seqtune.building.weaving import Means, Part, chain, chains, weave
 from seqtune.data.example import Example, Origin, messages
 from seqtune.errors import RecipeError
 

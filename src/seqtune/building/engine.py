@@ -15,8 +15,8 @@ from typing import IO, Any, NamedTuple
 import msgspec
 import xxhash
 
-from seqtune.building.mix import Mix, transform
 from seqtune.building.gold import Skip
+from seqtune.building.mix import Mix, transform
 from seqtune.building.settings import BuildSettings, check_build, describe
 from seqtune.building.tokens import count_tokens
 from seqtune.data.detection import Detection

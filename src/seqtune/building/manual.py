@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from seqtune.building.weaving import Means, Part, TableFile, apply, chain, converse, draw_operations, weave
 from seqtune.building.gold import Operation, Skip, find_operation, operations
 from seqtune.building.requests import TRANSLATE_REQUESTS
+from seqtune.building.weaving import Means, Part, TableFile, apply, chain, converse, draw_operations, weave
 from seqtune.data.example import Example
 
+ANSWER = "your answer"
+MAIN_ANSWER = "your answer to the main task"  # after another step, "your answer" could be that step's
 _TRIES = 4  # an operation may leave a result that no other fits ("first word"): another draw may not
 
 Steps = int | tuple[int, int]
@@ -54,7 +56,9 @@ def tasks(
         elif i < at:
             part = apply(find_operation(name), example.input, _noun(means), means.rng)
         else:
-            part = apply(find_operation(name), example.output, "your answer", means.rng, "after")
+            part = apply(
+                find_operation(name), example.output, ANSWER if i == at + 1 else MAIN_ANSWER, means.rng, "after"
+            )
         if isinstance(part, Skip):
             return part
         parts.append(part)
@@ -148,20 +152,27 @@ def around(
     """Verifiable operations before (on the input) or after (on the answer) the row's own task; `steps` counts all."""
     if unfit := _unfit(example, needs_input=where == "before"):
         return unfit
-    rng, extra = means.rng, _draw_steps(steps, means) - 1
-    before = 0
-    if example.input and where != "after":
-        before = extra if where == "before" else rng.randint(0, extra)
-    candidates = _candidates(only)
-    first = draw_operations(example.input, before, candidates, rng, it=_noun(means))
+    extra = _draw_steps(steps, means) - 1
+    wanted = {"before": extra, "after": 0, "both": means.rng.randint(0, extra)}[where] if example.input else 0
+    # Where the drawn places do not fit ("both"), all after the task may, or all before it.
+    for before in dict.fromkeys((wanted, 0, extra)) if where == "both" and example.input else (wanted,):
+        parts = _surrounded(example, means, before, extra - before, _candidates(only))
+        if not isinstance(parts, Skip):
+            return weave(example, parts, means)
+    return Skip("fewer operations fit the text than steps were asked for")
+
+
+def _surrounded(
+    example: Example, means: Means, before: int, after: int, candidates: Sequence[Operation]
+) -> list[Part] | Skip:
+    """The row's own task with operations on its input before it, and others on its answer after it."""
+    first = draw_operations(example.input, before, candidates, means.rng, it=_noun(means))
     if isinstance(first, Skip):
         return first
     used = {part.check for part in first} | {"repeat"}  # to repeat one's own answer asks for nothing new
     unused = [operation for operation in candidates if operation.name not in used]
-    later = draw_operations(example.output, extra - before, unused, rng, it="your answer", kind="after")
-    if isinstance(later, Skip):
-        return later
-    return weave(example, [*first, _task(example), *later], means)
+    last = draw_operations(example.output, after, unused, means.rng, it=ANSWER, later=MAIN_ANSWER, kind="after")
+    return last if isinstance(last, Skip) else [*first, _task(example), *last]
 
 
 @chain

@@ -8,10 +8,10 @@ from typing import Any, Literal, NamedTuple
 
 import xxhash
 
-from seqtune.building.weaving import Chain, Means
 from seqtune.building.gold import Skip
 from seqtune.building.style import Style
 from seqtune.building.table import open_table
+from seqtune.building.weaving import Chain, Means
 from seqtune.data.example import Example
 
 PLAIN = "plain"

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from seqtune.building.weaving import Chain, chains
-from seqtune.building.mix import Choice, Mix
 from seqtune.building.gold import operations
+from seqtune.building.mix import Choice, Mix
+from seqtune.building.weaving import Chain, chains
 from seqtune.errors import did_you_mean
 from seqtune.recipe import Document, Location, Strict, check, options_model
 

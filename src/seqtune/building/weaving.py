@@ -239,6 +239,7 @@ def draw_operations(
     rng: Random,
     *,
     it: str,
+    later: str = "",
     kind: StepKind = "before",
     dependent: bool = False,
 ) -> list[Part] | Skip:
@@ -249,7 +250,7 @@ def draw_operations(
         count: how many.
         candidates: the operations to draw from.
         rng: the row's random generator.
-        it: how the instruction names the text.
+        it: how the instruction names the text; `later` how all but the first operation name it, if differently.
     """
     parts: list[Part] = []
     gives: Kind = "lines" if "\n" in text.strip() else "text"
@@ -264,6 +265,8 @@ def draw_operations(
         parts.append(part)
         if dependent:
             text, it, gives = part.result, "the result", operation.gives
+        else:
+            it = later or it
     if len(parts) < count:
         return Skip("fewer operations fit the text than steps were asked for")
     return parts

@@ -41,7 +41,7 @@ def answer(
     *,
     batch_size: int = 100,
     max_new_tokens: int = 256,
-    say: Callable[[int], None] | None = None,
+    say: Callable[[int], object] | None = None,
 ) -> list[Answer]:
     """The model's answers, one an item and in the items' order.
 

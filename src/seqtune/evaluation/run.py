@@ -51,7 +51,7 @@ def evaluate(
     batch_size: int = 100,
     max_new_tokens: int = 256,
     overwrite: bool = False,
-    say: Callable[[int], None] | None = None,
+    say: Callable[[int], object] | None = None,
     **options: Any,
 ) -> Evaluation:
     """Let a model answer a suite, check every step of every answer, and write a run folder.

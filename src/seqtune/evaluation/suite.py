@@ -8,16 +8,17 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
 import msgspec
 import xxhash
 
-from seqtune.building.weaving import Means, Table, apply, draw_operations, weave
 from seqtune.building.gold import Operation, Skip, find_operation
 from seqtune.building.gold import operations as all_operations
 from seqtune.building.style import Style
+from seqtune.building.weaving import Means, Table, apply, draw_operations, weave
 from seqtune.data.example import Example, Origin
 from seqtune.data.reader import read
 from seqtune.errors import DataError, RecipeError
@@ -35,8 +36,6 @@ WORD_OPERATIONS = (
     "drop_last_word",
     "every_second_word",
     "repeat",
-    "first_word",
-    "last_word",
 )
 
 Pairs = Collection[tuple[str, str]]
@@ -142,7 +141,7 @@ class ChainMaker:
     def holds_unseen_pair(self, example: Example) -> bool:
         """Whether two neighbouring steps are a pair that training never shows."""
         names = [step.check for step in example.steps]
-        return any(pair in self.unseen_pairs for pair in zip(names, names[1:], strict=False))
+        return any(pair in self.unseen_pairs for pair in pairwise(names))
 
 
 def _no_table(path: str) -> Table:

@@ -96,7 +96,7 @@ def train(
     tokenizer: str | Path = "",
     strict: bool = False,
     overwrite: bool = False,
-    say: Callable[[Loss], None] | None = None,
+    say: Callable[[Loss], object] | None = None,
 ) -> Training:
     """Fine-tune a model on rows; the loss is on their answers and end tokens only.
 
@@ -126,9 +126,16 @@ def train(
     require_packages("training")
     is_tiny = str(model) == TINY
     settings = Settings(
-        str(model), str(tokenizer), seed, epochs, max_tokens, (1e-3 if is_tiny else 1e-5) if learning_rate is None
-        else learning_rate, weight_decay, batch_tokens or (512 if is_tiny else 8192), max_length,
-    )  # fmt: skip
+        model=str(model),
+        tokenizer=str(tokenizer),
+        seed=seed,
+        epochs=epochs,
+        max_tokens=max_tokens,
+        learning_rate=(1e-3 if is_tiny else 1e-5) if learning_rate is None else learning_rate,
+        weight_decay=weight_decay,
+        batch_tokens=(512 if is_tiny else 8192) if batch_tokens is None else batch_tokens,
+        max_length=max_length,
+    )
     _check(settings)
     wall, cpu = time.perf_counter(), time.process_time()
     examples = _examples(dataset)
@@ -168,7 +175,7 @@ def _optimise(
     batches: Sequence[Sequence[int]],
     settings: Settings,
     folder: Path,
-    say: Callable[[Loss], None] | None,
+    say: Callable[[Loss], object] | None,
 ) -> list[Loss]:
     from seqtune.training.trainer import optimise  # imports torch and transformers
 

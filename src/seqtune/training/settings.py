@@ -21,9 +21,9 @@ class TrainSettings(Strict):
         seed: of the order of rows, and of the weights of "tiny".
         epochs: passes over the rows.
         max_tokens: stop after so many tokens, whatever `epochs` says.
-        learning_rate: its peak; 2e-3 for "tiny" and 1e-5 for others by default.
+        learning_rate: its peak; 1e-3 for "tiny" and 1e-5 for others by default.
         weight_decay: of AdamW.
-        batch_tokens: the most tokens of a batch, padding included.
+        batch_tokens: the most tokens of a batch, padding included; 512 for "tiny" and 8192 for others by default.
         max_length: a longer row is left out and listed; no row is ever cut.
         strict: an error in place of leaving a row out.
     """
@@ -36,6 +36,6 @@ class TrainSettings(Strict):
     max_tokens: Count | None = None
     learning_rate: Annotated[float, Field(gt=0)] | None = None
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    batch_tokens: Count = 4096
+    batch_tokens: Count | None = None
     max_length: Count = 2048
     strict: bool = False

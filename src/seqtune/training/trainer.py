@@ -30,7 +30,7 @@ def optimise(
     weight_decay: float,
     seed: int,
     folder: Path,
-    say: Callable[[Loss], None],
+    say: Callable[[Loss], object],
 ) -> None:
     """Train the model on the batches, in their order, once; the rate warms up, then falls along a cosine to zero.
 
@@ -56,13 +56,13 @@ class _PlannedTrainer(Trainer):  # type: ignore[misc]
 
     def get_train_dataloader(self) -> DataLoader[Row]:
         loader = DataLoader(self.train_dataset, batch_sampler=self.batches, collate_fn=self.data_collator)
-        return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
+        return self.accelerator.prepare(loader)
 
 
 class _Reporter(TrainerCallback):  # type: ignore[misc]
     """Turns the Trainer's logs into Loss lines, and stops a run whose loss is no number any more."""
 
-    def __init__(self, rows: Sequence[Row], batches: Sequence[Sequence[int]], say: Callable[[Loss], None]) -> None:
+    def __init__(self, rows: Sequence[Row], batches: Sequence[Sequence[int]], say: Callable[[Loss], object]) -> None:
         self.tokens = [sum(len(rows[i].ids) for i in batch) for batch in batches]
         self.say = say
         self.start = time.perf_counter()
