@@ -198,3 +198,9 @@ def test_a_full_disk_is_told_and_leaves_nothing_that_looks_whole(rows_file, tmp_
     monkeypatch.setattr("pathlib.Path.replace", full)
     with pytest.raises(RunFolderError, match="No space left on device"):
         build(rows_file(ROWS[:5]), tmp_path / "out")
+
+
+def test_a_source_that_cannot_be_read_leaves_no_folder(tmp_path):
+    with pytest.raises(DataError, match="no such file"):
+        build(str(tmp_path / "gone.jsonl"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -153,15 +153,17 @@ def build(
     """
     planned = plan(recipe, sets=sets, **options)
     values = planned.settings.model_dump(by_alias=True, mode="json", exclude_none=True)
-    claim_folder(planned.out, "build", _fingerprint(values), overwrite=overwrite)
     started = time.perf_counter()
     counts = Counts()
+    made = outcomes(planned, counts, on_detect)
+    first = [*islice(made, 1)]  # a source or a table that cannot be read is told before the folder is touched
+    claim_folder(planned.out, "build", _fingerprint(values), overwrite=overwrite)
     with _collector_resting(), ExitStack() as stack:
         files = {
             name: stack.enter_context(replacing(planned.out / f"{name}.jsonl"))
             for name in ("examples", "skipped", "failed", *(["control"] if planned.settings.control != "none" else []))
         }
-        for outcome in outcomes(planned, counts, on_detect):
+        for outcome in chain(first, made):
             _file_away(outcome, files)
             if on_progress and counts.read % PROGRESS_EVERY == 0:
                 on_progress(counts)

@@ -95,13 +95,15 @@ def _show(built: Build) -> None:
         [title, f"{count:,}", f"{count / built.examples:.1%}", _asked(built, title)]
         for title, count in built.made.items()
     ]
-    console.result(console.table("", ["made", "rows", "share", "asked"], rows))
+    console.result(console.table("", ["made", "rows", "share", "asked"], rows) if rows else "no row became an example")
     console.result(
         f"{built.read:,} rows read: {built.examples:,} examples, {built.skipped:,} skipped, {built.failed:,} failed"
     )
     for kind, reasons in built.reasons.items():
         for reason, count in reasons.items():
             console.result(f"  {count:,} {kind}: {reason}")
+    if built.failed:
+        console.result(f"each with place, value and fix in {built.out / 'failed.jsonl'}")
     console.result(f"{built.wall_s:.1f} s; rows in {built.out / 'examples.jsonl'}")
 
 
