@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -91,24 +92,21 @@ def _so_far(counts: Counts) -> str:
 
 
 def _show(built: Build) -> None:
-    rows = [
-        [title, f"{count:,}", f"{count / built.examples:.1%}", _asked(built, title)]
-        for title, count in built.made.items()
-    ]
-    console.result(console.table("", ["made", "rows", "share", "asked"], rows) if rows else "no row became an example")
     console.result(
         f"{built.read:,} rows read: {built.examples:,} examples, {built.skipped:,} skipped, {built.failed:,} failed"
     )
-    for kind, reasons in built.reasons.items():
-        for reason, count in reasons.items():
-            console.result(f"  {count:,} {kind}: {reason}")
+    for title, count in built.made.items():
+        console.result(f"  {count:,} {title}: {count / built.examples:.1%}, asked {built.asked.get(title, 0):.1%}")
+    _show_reasons(built.reasons)
     if built.failed:
         console.result(f"each with place, value and fix in {built.out / 'failed.jsonl'}")
     console.result(f"{built.wall_s:.1f} s; rows in {built.out / 'examples.jsonl'}")
 
 
-def _asked(built: Build, title: str) -> str:
-    return f"{built.asked.get(title, 0):.1%}"
+def _show_reasons(reasons: Mapping[str, Mapping[str, int]]) -> None:
+    for kind, counted in reasons.items():
+        for reason, count in counted.items():
+            console.result(f"  {count:,} {kind}: {reason}")
 
 
 def _preview(plan: Plan) -> None:
@@ -124,9 +122,8 @@ def _preview(plan: Plan) -> None:
             shown += 1
             console.result(f"--- row {shown}\n{prompt_text(outcome.example)}\n>>>\n{outcome.example.output}\n")
     console.result(f"of the first {counts.read:,} rows: {_so_far(counts)}")
-    for kind, reasons in (("skipped", counts.skipped), ("failed", counts.failed)):
-        for reason, count in reasons.most_common():
-            console.result(f"  {count:,} {kind}: {reason}")
+    reasons = {"skipped": dict(counts.skipped.most_common()), "failed": dict(counts.failed.most_common())}
+    _show_reasons(reasons)
     console.result(f"nothing was written; the rows would go to {plan.out}")
     console.result_json(
         {
@@ -135,7 +132,7 @@ def _preview(plan: Plan) -> None:
             "examples": counts.examples,
             "skipped": counts.skipped.total(),
             "failed": counts.failed.total(),
-            "reasons": {"skipped": dict(counts.skipped), "failed": dict(counts.failed)},
+            "reasons": reasons,
             "out": str(plan.out),
         }
     )
