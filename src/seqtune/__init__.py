@@ -6,18 +6,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from seqtune.building.weaving import Means, Part, chain, chains, weave
     from seqtune.building.engine import Build, build
     from seqtune.building.gold import Operation, Skip, operation, operations
+    from seqtune.building.weaving import Means, Part, chain, chains, weave
     from seqtune.data.example import Example, Origin, Step, messages
     from seqtune.data.reader import read
     from seqtune.data.writer import write
     from seqtune.errors import SeqtuneError
+    from seqtune.evaluation.run import Evaluation, evaluate
+    from seqtune.report.page import write_report
+    from seqtune.training.run import Training, train
 
 __version__ = "0.1.0"
 
 _HOME = {
     "Build": "building.engine",
+    "Evaluation": "evaluation.run",
     "Example": "data.example",
     "Means": "building.weaving",
     "Operation": "building.gold",
@@ -26,19 +30,24 @@ _HOME = {
     "SeqtuneError": "errors",
     "Skip": "building.gold",
     "Step": "data.example",
+    "Training": "training.run",
     "build": "building.engine",
     "chain": "building.weaving",
     "chains": "building.weaving",
+    "evaluate": "evaluation.run",
     "messages": "data.example",
     "operation": "building.gold",
     "operations": "building.gold",
     "read": "data.reader",
+    "train": "training.run",
     "weave": "building.weaving",
     "write": "data.writer",
+    "write_report": "report.page",
 }
 
 __all__ = [
     "Build",
+    "Evaluation",
     "Example",
     "Means",
     "Operation",
@@ -47,15 +56,19 @@ __all__ = [
     "SeqtuneError",
     "Skip",
     "Step",
+    "Training",
     "build",
     "chain",
     "chains",
+    "evaluate",
     "messages",
     "operation",
     "operations",
     "read",
+    "train",
     "weave",
     "write",
+    "write_report",
 ]
 
 

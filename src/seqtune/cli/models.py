@@ -109,10 +109,8 @@ def demo(
     page = write_report(out, caveat=done.caveat, title="seqtune demo")
     rows = [[c.group, c.steps, c.items, _percent(c.it), _percent(c.sit)] for c in done.table]
     columns = ["items", "steps", "number", "IT: whole chain right (95 %)", "SIT: whole chain right (95 %)"]
-    console.result(
-        console.table("Trained on single tasks (IT) and on chains of 1 to 3 (SIT), equal tokens", columns, rows)
-    )
-    console.result(f"\n{done.caveat}\n\nreport: {page}")
+    console.result(console.table("", columns, rows))
+    console.result(f"\n{done.caption}\n\n{done.caveat}\n\nreport: {page}")
     console.result_json({"out": out, "report": page, "table": done.table, "caveat": done.caveat})
 
 

@@ -87,7 +87,7 @@ def _generate(loaded: Loaded, prompts: Sequence[list[int]], limit: int) -> list[
 
     pad, ends = loaded.tokenizer.pad_token_id, _ends(loaded)
     input_ids, mask = _pad_left(prompts, pad)  # (B, T), (B, T)
-    loaded.model.eval()
+    loaded.model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
     with torch.inference_mode():
         out = loaded.model.generate(  # (B, T + new)
             input_ids=input_ids.to(loaded.model.device),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -115,10 +116,12 @@ def _suite(suite: str | Path | Suite, options: dict[str, Any]) -> Suite:
 
 
 def _made(name: str, options: dict[str, Any]) -> Suite:
-    try:
-        return SUITES[name](**options)
-    except TypeError as error:
-        raise RecipeError(f"suite {name!r}: {error}", fix="see its options in the documentation") from None
+    known = signature(SUITES[name]).parameters
+    for option in options:
+        if option not in known:
+            hint = did_you_mean(option, known)
+            raise RecipeError(f"suite {name!r} has no option {option!r}{hint}", fix=f"choose from {', '.join(known)}")
+    return SUITES[name](**options)
 
 
 def _name(model: str | Path | Loaded) -> str:

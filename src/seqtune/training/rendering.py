@@ -110,9 +110,14 @@ def _encode(text: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
 
 def _refuse_marks(chat: Chat, tokenizer: PreTrainedTokenizerBase) -> None:
     """A row that holds "<|end|>" as text would close its own turn in the middle: no such row is rendered."""
+    marks = tokenizer.all_special_tokens
     for message in chat:
-        for mark in tokenizer.all_special_tokens:
-            if isinstance(message["content"], str) and mark in message["content"]:
+        if not isinstance(message["content"], str | None):
+            raise DataError(
+                "a message is not plain text", fix="leave rows with images out: only text is trained so far"
+            )
+        for mark in marks:
+            if mark in (message["content"] or ""):
                 raise DataError(
                     f"the text holds {mark!r}, which the model reads as the end or start of a turn",
                     fix="remove it from the row",

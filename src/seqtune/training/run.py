@@ -67,8 +67,8 @@ class Training:
     cpu_s: float
 
 
-class Settings(msgspec.Struct, frozen=True):
-    """Everything that the result depends on besides the rows; stands in run.json."""
+class Resolved(msgspec.Struct, frozen=True):
+    """The settings with their defaults filled in: all that the result depends on besides the rows. In run.json."""
 
     model: str
     tokenizer: str
@@ -107,7 +107,7 @@ def train(
         seed: of the weights (tiny) and of the order of rows.
         epochs: passes over the rows.
         max_tokens: stop after so many tokens in place of after `epochs`.
-        learning_rate: its peak; by default 1e-3 for "tiny" and 1e-5 for others.
+        learning_rate: its peak; by default 1.5e-3 for "tiny" and 1e-5 for others.
         weight_decay: of AdamW.
         batch_tokens: the most tokens of a batch, padding included; by default 512 for "tiny" and 8192 for others.
         max_length: a row of more tokens is left out and listed in unused.jsonl; no row is ever cut.
@@ -125,31 +125,47 @@ def train(
     """
     require_packages("training")
     is_tiny = str(model) == TINY
-    settings = Settings(
+    settings = Resolved(
         model=str(model),
         tokenizer=str(tokenizer),
         seed=seed,
         epochs=epochs,
         max_tokens=max_tokens,
-        learning_rate=(1e-3 if is_tiny else 1e-5) if learning_rate is None else learning_rate,
+        learning_rate=(1.5e-3 if is_tiny else 1e-5) if learning_rate is None else learning_rate,
         weight_decay=weight_decay,
         batch_tokens=(512 if is_tiny else 8192) if batch_tokens is None else batch_tokens,
         max_length=max_length,
     )
     _check(settings)
+    return _run(settings, dataset, Path(out), strict, overwrite, say)
+
+
+def _run(
+    settings: Resolved,
+    dataset: Iterable[Example] | str | Path,
+    folder: Path,
+    strict: bool,
+    overwrite: bool,
+    say: Callable[[Loss], object] | None,
+) -> Training:
+    """Render, plan, optimise, save; nothing is written before the rows are known to be good."""
     wall, cpu = time.perf_counter(), time.process_time()
     examples = _examples(dataset)
     loaded = _loaded(settings, examples)
-    rows, unused = _rows(examples, loaded.tokenizer, max_length, strict)
-
-    folder, fingerprint = Path(out), _fingerprint(settings, rows)
+    rows, unused = _rows(examples, loaded.tokenizer, settings.max_length, strict)
+    lengths = [len(row.ids) for row in rows]
+    batches = plan(
+        lengths,
+        batch_tokens=settings.batch_tokens,
+        seed=settings.seed,
+        epochs=settings.epochs,
+        max_tokens=settings.max_tokens,
+    )
+    fingerprint = _fingerprint(settings, rows)
     claim_folder(folder, "train", fingerprint, overwrite=overwrite)
     _write_lines(folder / "unused.jsonl", unused)
-    lengths = [len(row.ids) for row in rows]
-    batches = plan(lengths, batch_tokens=settings.batch_tokens, seed=seed, epochs=epochs, max_tokens=max_tokens)
     losses = _optimise(loaded, rows, batches, settings, folder, say)
     save(loaded, folder / "model")
-
     training = Training(
         out=folder,
         model=folder / "model",
@@ -161,7 +177,7 @@ def train(
         trained_tokens=sum(len(rows[i].trained) for batch in batches for i in batch),
         padding=padding(batches, lengths),
         losses=tuple(losses),
-        seed=seed,
+        seed=settings.seed,
         wall_s=time.perf_counter() - wall,
         cpu_s=time.process_time() - cpu,
     )
@@ -173,7 +189,7 @@ def _optimise(
     loaded: Loaded,
     rows: Sequence[Row],
     batches: Sequence[Sequence[int]],
-    settings: Settings,
+    settings: Resolved,
     folder: Path,
     say: Callable[[Loss], object] | None,
 ) -> list[Loss]:
@@ -209,9 +225,9 @@ def _examples(dataset: Iterable[Example] | str | Path) -> list[Example]:
     return examples
 
 
-def _loaded(settings: Settings, examples: Sequence[Example]) -> Loaded:
+def _loaded(settings: Resolved, examples: Sequence[Example]) -> Loaded:
     if settings.model != TINY:
-        loaded = load(settings.model)
+        loaded = load(settings.model, for_training=True)
         require_template(loaded.tokenizer, settings.model)
         return loaded
     words = load_tokenizer(settings.tokenizer) if settings.tokenizer else tiny_tokenizer(examples)
@@ -261,14 +277,14 @@ class _TooLong(DataError):
         super().__init__(f"the row has more than {limit} tokens", where=f"row {row.id}", fix=fix)
 
 
-def _check(settings: Settings) -> None:
+def _check(settings: Resolved) -> None:
     for name in ("epochs", "max_tokens", "learning_rate", "batch_tokens", "max_length"):
         value = getattr(settings, name)
         if value is not None and not 0 < value < float("inf"):
             raise RecipeError(f"{name} is {value}", fix="give a number above 0")
 
 
-def _fingerprint(settings: Settings, rows: Iterable[Row]) -> str:
+def _fingerprint(settings: Resolved, rows: Iterable[Row]) -> str:
     """The same for the same settings and the same rows in the same order."""
     found = xxhash.xxh3_128(msgspec.json.encode(settings))
     for row in rows:
@@ -282,7 +298,7 @@ def _write_lines(path: Path, lines: Iterable[msgspec.Struct]) -> None:
             file.write(msgspec.json.encode(line) + b"\n")
 
 
-def _summary(training: Training, settings: Settings, fingerprint: str) -> dict[str, Any]:
+def _summary(training: Training, settings: Resolved, fingerprint: str) -> dict[str, Any]:
     """What run.json says; it is written last, so a killed run never looks finished."""
     import torch
 

@@ -21,7 +21,7 @@ class TrainSettings(Strict):
         seed: of the order of rows, and of the weights of "tiny".
         epochs: passes over the rows.
         max_tokens: stop after so many tokens, whatever `epochs` says.
-        learning_rate: its peak; 1e-3 for "tiny" and 1e-5 for others by default.
+        learning_rate: its peak; 1.5e-3 for "tiny" and 1e-5 for others by default.
         weight_decay: of AdamW.
         batch_tokens: the most tokens of a batch, padding included; 512 for "tiny" and 8192 for others by default.
         max_length: a longer row is left out and listed; no row is ever cut.

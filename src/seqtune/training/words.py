@@ -49,7 +49,7 @@ def word_tokenizer(texts: Iterable[str], vocabulary: int = 8000) -> PreTrainedTo
         [
             decoders.ByteFallback(),
             decoders.Fuse(),
-            decoders.Replace(f"\n{BLANK}", "\n"),
+            *[decoders.Replace(f"{before}{BLANK}", before) for before in ("\n", *MARKS)],
             decoders.Replace(BLANK, " "),
             decoders.Strip(" ", 1, 0),
         ]

@@ -1,0 +1,68 @@
+"""The demo, end to end, at a hundredth of its size: everything is there, and it adds up."""
+
+import json
+from itertools import pairwise
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from seqtune.data.reader import read
+from seqtune.demo import ARMS, CAVEAT, KINDS, UNSEEN, demo
+from seqtune.errors import RunFolderError
+from seqtune.evaluation.suite import is_held_out
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    return demo(tmp_path_factory.mktemp("demo") / "run", tokens=12_000, items=5, threads=1)
+
+
+def test_the_table_has_a_line_for_each_kind_of_item_and_says_what_it_does_not_show(done):
+    assert [(cell.group, cell.steps, cell.items) for cell in done.table] == [(*kind, 5) for kind in KINDS]
+    assert all(0 <= cell.sit.low <= cell.sit.value <= cell.sit.high <= 1 for cell in done.table)
+    written = json.loads((done.out / "demo.json").read_text("utf-8"))
+    assert written["caveat"] == done.caveat == CAVEAT
+    assert [line["sit"]["value"] for line in written["table"]] == [cell.sit.value for cell in done.table]
+
+
+def test_both_arms_see_equally_many_tokens_and_no_test_text(done):
+    tokens = [done.trainings[arm].tokens for arm in ARMS]
+    assert all(12_000 <= count < 12_512 for count in tokens)
+    rows = {arm: list(read(str(done.out / "rows" / f"{arm}.jsonl"))) for arm in ARMS}
+    assert {len(row.steps) for row in rows["it"]} == {1}
+    assert {len(row.steps) for row in rows["sit"]} == {1, 2, 3}
+    assert not any(is_held_out(row.input) for arm in ARMS for row in rows[arm])
+
+
+def test_no_unseen_pair_is_trained_on_and_every_item_of_that_split_holds_one(done):
+    def pairs(row):
+        names = [step.check for step in row.steps]
+        return set(pairwise(names))
+
+    unseen = {tuple(pair) for pair in json.loads((done.out / "demo.json").read_text("utf-8"))["unseen_pairs"]}
+    assert len(unseen) == 6
+    assert not any(pairs(row) & unseen for row in read(str(done.out / "rows" / "sit.jsonl")))
+    items = list(read(str(done.out / "eval" / "sit" / "items.jsonl")))
+    assert all(bool(pairs(item) & unseen) == (item.meta["group"] == UNSEEN) for item in items)
+
+
+def test_both_arms_answer_the_same_items_and_no_answer_is_lost(done):
+    items = [row.id for row in read(str(done.out / "eval" / "it" / "items.jsonl"))]
+    assert len(set(items)) == len(items) == 5 * len(KINDS)
+    for arm in ARMS:
+        folder = done.out / "eval" / arm
+        assert [line["item"] for line in lines(folder / "answers.jsonl")] == items
+        assert list(dict.fromkeys(line["item"] for line in lines(folder / "verdicts.jsonl"))) == items
+        assert {"model.safetensors", "tokenizer.json"} <= {path.name for path in done.trainings[arm].model.iterdir()}
+        assert lines(done.out / arm / "losses.jsonl")[-1]["loss"] < lines(done.out / arm / "losses.jsonl")[0]["loss"]
+
+
+def test_the_folder_of_another_demo_is_not_written_to(done):
+    with pytest.raises(RunFolderError, match="another run"):
+        demo(done.out, tokens=12_000, items=6)
