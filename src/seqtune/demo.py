@@ -6,6 +6,7 @@ Both then answer the same fresh chains, and a program checks every step.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import msgspec
 
 from seqtune.building.engine import build
 from seqtune.data.example import Example, prompt_text
-from seqtune.data.folder import claim_folder, replacing, write_summary
+from seqtune.data.folder import claim_folder, replacing, versions, write_summary
 from seqtune.data.writer import write
 from seqtune.errors import RecipeError
 from seqtune.evaluation.run import Evaluation, evaluate
@@ -26,7 +27,7 @@ from seqtune.evaluation.scoring import Figures
 from seqtune.evaluation.statistics import Share
 from seqtune.evaluation.suite import WORD_OPERATIONS, ChainMaker, Suite, chain_maker, chains
 from seqtune.training.loss import Loss
-from seqtune.training.model import require_packages
+from seqtune.training.model import PACKAGES, require_packages
 from seqtune.training.run import Training, tiny_tokenizer, train
 from seqtune.training.words import pieces
 
@@ -124,6 +125,7 @@ def demo(
     folder = Path(out)
     fingerprint = f"{seed}/{tokens}/{items}"
     claim_folder(folder, "demo", fingerprint, overwrite=overwrite)
+    started = time.perf_counter()
     maker = chain_maker(WORD_OPERATIONS, unseen=UNSEEN_PAIRS, seed=seed)
     suite = _suite(maker, items, seed)
     build(from_=str(SEED_ROWS), chain=SEED_MIX, unfit="plain", seed=seed, out=str(folder / "build"), overwrite=True)
@@ -132,7 +134,7 @@ def demo(
         trainings = {arm: _train(arm, folder, seed, tokens, say) for arm in ARMS}
         evaluations = {arm: _evaluate(arm, trainings[arm], suite, folder, say) for arm in ARMS}
     done = Demo(folder, seed, trainings, evaluations, _table(evaluations), _caption(maker, trainings["sit"]))
-    _write(done, maker, fingerprint)
+    _write(done, maker, fingerprint, time.perf_counter() - started)
     return done
 
 
@@ -213,7 +215,7 @@ def _caption(maker: ChainMaker, training: Training) -> str:
     )
 
 
-def _write(done: Demo, maker: ChainMaker, fingerprint: str) -> None:
+def _write(done: Demo, maker: ChainMaker, fingerprint: str, wall_s: float) -> None:
     """demo.json for the report, and run.json, which says that the demo is whole."""
     drawn = {
         "operations": [operation.name for operation in maker.operations],
@@ -226,7 +228,8 @@ def _write(done: Demo, maker: ChainMaker, fingerprint: str) -> None:
     figures = {
         arm: {"tokens": run.tokens, "cpu_s": run.cpu_s, "wall_s": run.wall_s} for arm, run in done.trainings.items()
     }
-    write_summary(done.out, {"command": "demo", "fingerprint": fingerprint, "finished": True, "trainings": figures})
+    summary = {"command": "demo", "fingerprint": fingerprint, "finished": True, "seed": done.seed}
+    write_summary(done.out, {**summary, "wall_s": wall_s, "trainings": figures, "versions": versions(*PACKAGES)})
 
 
 @contextmanager

@@ -204,3 +204,8 @@ def test_a_source_that_cannot_be_read_leaves_no_folder(tmp_path):
     with pytest.raises(DataError, match="no such file"):
         build(str(tmp_path / "gone.jsonl"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_build_that_makes_no_example_is_no_error(rows_file, tmp_path):
+    built = build(rows_file([ROWS[0]]), tmp_path / "out", chain="repeat", control="tokens")
+    assert (built.examples, built.skipped, list(built.rows())) == (0, 1, [])

@@ -77,7 +77,7 @@ class Build:
 
     def rows(self) -> Iterator[Example]:
         """The examples, read back from the run folder."""
-        return iter(read(str(self.out / "examples.jsonl")))
+        return read(str(self.out / "examples.jsonl")) if self.examples else iter(())
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def build(
             _file_away(outcome, files)
             if on_progress and counts.read % PROGRESS_EVERY == 0:
                 on_progress(counts)
-    control = _match_tokens(planned) if planned.settings.control == "tokens" else {}
+    control = _match_tokens(planned) if planned.settings.control == "tokens" and counts.examples else {}
     built = _finish(planned, counts, control, time.perf_counter() - started)
     write_recipe({"build": values}, planned.out / "recipe.yaml")
     write_summary(planned.out, {"command": "build", "fingerprint": _fingerprint(values), **summarise(built)})

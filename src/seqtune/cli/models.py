@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Recipe = Annotated[Path | None, typer.Argument(help="A recipe in YAML; options go over it.")]
 Out = Annotated[str | None, typer.Option(help="The run folder.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Any key of the recipe, e.g. train.seed=1.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Use the folder whatever it holds.")]
 Json = Annotated[bool, typer.Option("--json", help="End with one JSON object, print nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no notes.")]
 
@@ -29,6 +30,7 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Of the order of rows, and of the weights of tiny.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the rows.")] = None,
     set_: Sets = None,
+    overwrite: Overwrite = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -38,7 +40,8 @@ def train(
     from seqtune.training.settings import TrainSettings
 
     console.set_mode(quiet=quiet, json=json)
-    given = {"dataset": dataset, "model": model, "out": out, "seed": seed, "epochs": epochs}
+    given: dict[str, Any] = {"dataset": dataset, "model": model, "out": out, "seed": seed, "epochs": epochs}
+    given["overwrite"] = overwrite or None
     options = section_options("train", TrainSettings, recipe, set_ or (), given)
     with console.progress("train", "steps") as report:
         done = run_training(**options, say=lambda line: report(line.step, f"loss {line.loss:.3f}"))
@@ -54,7 +57,11 @@ def evaluate(
     model: Annotated[str | None, typer.Option(help="A local folder or a hub id.")] = None,
     suite: Annotated[str | None, typer.Option(help="chains, or a file of rows with steps.")] = None,
     out: Out = None,
+    steps: Annotated[list[int] | None, typer.Option(help="Of chains: numbers of steps to test.")] = None,
+    per_length: Annotated[int | None, typer.Option(help="Of chains: items for each number of steps.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of chains: other seeds give other items.")] = None,
     set_: Sets = None,
+    overwrite: Overwrite = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -64,7 +71,8 @@ def evaluate(
     from seqtune.recipe import section_options
 
     console.set_mode(quiet=quiet, json=json)
-    given = {"model": model, "suite": suite, "out": out}
+    given: dict[str, Any] = {"model": model, "suite": suite, "out": out, "overwrite": overwrite or None}
+    given |= {"steps": steps or None, "per_length": per_length, "seed": seed}
     options = section_options("evaluate", EvaluateSettings, recipe, set_ or (), given)
     with console.progress("eval", "items") as report:
         done = run_evaluation(**options, say=lambda items: report(items))
@@ -95,7 +103,7 @@ def report(
 def demo(
     out: Annotated[Path, typer.Option(help="The folder for everything.")] = Path("runs/demo"),
     seed: Annotated[int, typer.Option(help="Of the rows, the weights and the items.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Use the folder whatever it holds.")] = False,
+    overwrite: Overwrite = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:

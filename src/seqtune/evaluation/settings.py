@@ -21,6 +21,9 @@ class EvaluateSettings(Strict):
         batch_size: items answered at once.
         max_new_tokens: the longest answer; longer ones are counted as cut.
         overwrite: take the folder whatever it holds.
+        steps: of `chains`: the numbers of steps to test, e.g. [1, 2, 3].
+        per_length: of `chains`: items for each number of steps.
+        seed: of `chains`: other seeds give other items.
     """
 
     model: str
@@ -29,3 +32,6 @@ class EvaluateSettings(Strict):
     batch_size: Count = 100
     max_new_tokens: Count = 256
     overwrite: bool = False
+    steps: list[Count] | None = None
+    per_length: Count | None = None
+    seed: int | None = None

@@ -26,6 +26,7 @@ class TrainSettings(Strict):
         batch_tokens: the most tokens of a batch, padding included; 512 for "tiny" and 8192 for others by default.
         max_length: a longer row is left out and listed; no row is ever cut.
         strict: an error in place of leaving a row out.
+        overwrite: take the folder whatever it holds.
     """
 
     dataset: str
@@ -39,3 +40,4 @@ class TrainSettings(Strict):
     batch_tokens: Count | None = None
     max_length: Count = 2048
     strict: bool = False
+    overwrite: bool = False
