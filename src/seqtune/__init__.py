@@ -6,9 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from seqtune.building.weaving import Means, Part, chain, chains, weave
     from seqtune.building.engine import Build, build
     from seqtune.building.gold import Operation, Skip, operation, operations
+    from seqtune.building.weaving import Means, Part, chain, chains, weave
     from seqtune.data.example import Example, Origin, Step, messages
     from seqtune.data.reader import read
     from seqtune.data.writer import write
