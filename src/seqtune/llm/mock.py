@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
 from importlib import import_module
 from pathlib import Path
@@ -86,9 +87,9 @@ async def serving(mock: Mock, port: int = 0) -> AsyncIterator[str]:
         port: 0 for any that is free.
     """
     app = web.Application(client_max_size=64 << 20)
-    app.router.add_post("/v1/chat/completions", lambda request: _complete(mock, request))
+    app.router.add_post("/v1/chat/completions", partial(_complete, mock))
     app.router.add_get("/v1/models", _models)
-    app.router.add_get("/stats", lambda request: _stats(mock))
+    app.router.add_get("/stats", partial(_stats, mock))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:
@@ -104,7 +105,7 @@ async def _models(request: web.Request) -> web.Response:
     return _json(200, {"object": "list", "data": [{"id": "mock", "object": "model", "owned_by": "seqtune"}]})
 
 
-async def _stats(mock: Mock) -> web.Response:
+async def _stats(mock: Mock, request: web.Request) -> web.Response:
     return _json(
         200,
         {

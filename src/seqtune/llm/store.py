@@ -25,7 +25,7 @@ VERSION = 1
 GROUP_S = 0.004  # replies that come within this time are committed together
 TURN_S = 60.0  # the longest wait for other processes' writes
 BUSY_MS = 2  # the longest that a group blocks the event loop when another process is writing
-PAGES_KIB = 8192  # of each connection's cache, whatever the size of the file
+PAGES_KIB = 4096  # of each connection's cache, whatever the size of the file
 PRUNE_ROWS = 5000  # a transaction, so that others get their turn
 
 SCHEMA = """
@@ -172,8 +172,10 @@ def open_connection(path: Path, *, must_exist: bool = False) -> sqlite3.Connecti
         raise StoreError("there is no reply store", where=str(path), fix="name one with --store")
     connection = sqlite3.connect(path, timeout=TURN_S, isolation_level=None)
     try:
+        connection.execute("BEGIN")  # both of one moment: another process may be making the tables right now
         [(version,)] = connection.execute("PRAGMA user_version")
         [(tables,)] = connection.execute("SELECT count(*) FROM sqlite_master")
+        connection.execute("COMMIT")
         if version != VERSION and (version or tables):
             what = f"a reply store of version {version}, this seqtune reads {VERSION}" if version else "no reply store"
             raise StoreError(f"this is {what}", where=str(path), fix="name another file")
