@@ -170,6 +170,18 @@ def open_connection(path: Path, *, must_exist: bool = False) -> sqlite3.Connecti
     """
     if must_exist and not path.is_file():
         raise StoreError("there is no reply store", where=str(path), fix="name one with --store")
+    give_up_at = time.monotonic() + TURN_S
+    while True:
+        try:
+            return _connected(path)
+        except sqlite3.OperationalError as error:
+            # Changing a new file to WAL does not wait for its turn, whatever the time-out says.
+            if not _busy(error) or time.monotonic() > give_up_at:
+                raise
+            time.sleep(0.01)
+
+
+def _connected(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=TURN_S, isolation_level=None)
     try:
         connection.execute("BEGIN")  # both of one moment: another process may be making the tables right now
