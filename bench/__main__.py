@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from bench import build
+from bench import build, seq_instruct
 from bench.figure import as_line
 
-GROUPS = {"build": build.figures}
+GROUPS = {"build": build.figures, "seq_instruct": seq_instruct.figures}
 
 
 def main(names: list[str]) -> int:

@@ -33,6 +33,18 @@ class RunFolderError(SeqtuneError):
     """A run folder that must not be written to, or that is not complete."""
 
 
+class TeacherError(SeqtuneError):
+    """A model that cannot be asked as it was named: its spelling, its address, its key."""
+
+
+class BudgetSpent(TeacherError):
+    """The next request would go over the budget; every reply so far is kept."""
+
+
+class StoreError(SeqtuneError):
+    """A reply store that cannot be read or written."""
+
+
 class MissingExtraError(SeqtuneError):
     """A command needs an optional package that is not installed."""
 

@@ -11,6 +11,7 @@ import typer
 from seqtune import __version__, console
 from seqtune.cli.building import build
 from seqtune.cli.models import demo, evaluate, report, train
+from seqtune.cli.replies import cache, mock_server
 from seqtune.cli.rows import convert, ls
 from seqtune.errors import SeqtuneError
 
@@ -29,6 +30,8 @@ app.command("eval")(evaluate)
 app.command()(report)
 app.command()(ls)
 app.command()(convert)
+app.add_typer(cache, name="cache")
+app.command()(mock_server)
 
 
 @app.callback(invoke_without_command=True)

@@ -1,0 +1,137 @@
+"""What asking may cost and what it did cost: requests, tokens, money."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from msgspec import Struct
+
+from seqtune.errors import BudgetSpent, TeacherError
+from seqtune.llm.request import Request
+
+BYTES_PER_TOKEN = 3  # on the safe side for English (about 4), right for Chinese
+
+
+class Price(Struct, frozen=True):
+    """US dollars for a million tokens that are read, and for a million that are written."""
+
+    input_usd: float
+    output_usd: float
+
+
+class Budget(Struct, frozen=True, kw_only=True):
+    """The most that may be spent; None for no limit.
+
+    Args:
+        requests: HTTP requests, tries again included.
+        tokens: read and written together, as the server counts them.
+        cost_usd: needs `price`.
+        price: of the model's tokens.
+    """
+
+    requests: int | None = None
+    tokens: int | None = None
+    cost_usd: float | None = None
+    price: Price | None = None
+
+
+@dataclass
+class Counts:
+    """What asking came to so far.
+
+    Args:
+        asked: questions put to the teacher.
+        from_store: answered without asking, from the store.
+        shared: answered by an equal question that was on its way.
+        answered: answered by the model.
+        failed: without a good answer, by reason.
+        sent: requests that went out, tries again included; `retried` are the tries again.
+        prompt_tokens, completion_tokens: as the server counts them, bad answers included.
+    """
+
+    asked: int = 0
+    from_store: int = 0
+    shared: int = 0
+    answered: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    sent: int = 0
+    retried: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Meter:
+    """Counts what is spent, and stops the next request where the budget would be passed.
+
+    What requests on their way will cost is not known; each is taken to cost the mean of those before it, the first
+    ones the most they can. So a budget is passed by no more than they differ from the mean.
+
+    Raises:
+        TeacherError: a limit in dollars without a price.
+    """
+
+    def __init__(self, budget: Budget) -> None:
+        if budget.cost_usd is not None and budget.price is None:
+            raise TeacherError(
+                "a budget in dollars needs the model's price, which is unknown", fix="give the price, or limit tokens"
+            )
+        self.counts = Counts()
+        self._budget = budget
+        self._limited = budget.tokens is not None or budget.cost_usd is not None
+        self._on_their_way = self._settled = 0
+
+    def cost_usd(self) -> float | None:
+        """What was spent so far, or None where the price is unknown."""
+        return self._cost_usd(self.counts.prompt_tokens, self.counts.completion_tokens)
+
+    def _cost_usd(self, prompt_tokens: float, completion_tokens: float) -> float | None:
+        price = self._budget.price
+        if price is None:
+            return None
+        return (prompt_tokens * price.input_usd + completion_tokens * price.output_usd) / 1e6
+
+    def admit(self, request: Request, body: bytes) -> None:
+        """Count a request that is about to be sent; whoever sent it must `settle`.
+
+        Raises:
+            BudgetSpent: it would go over the budget; nothing was counted.
+        """
+        budget = self._budget
+        if budget.requests is not None and self.counts.sent >= budget.requests:
+            raise _spent(f"{budget.requests:,} requests were sent")
+        if self._limited:
+            self._check_tokens(request, body)
+        self.counts.sent += 1
+        self._on_their_way += 1
+
+    def _check_tokens(self, request: Request, body: bytes) -> None:
+        budget, counts = self._budget, self.counts
+        coming = self._on_their_way + 1
+        if self._settled:
+            share = 1 + coming / self._settled
+            read, written = counts.prompt_tokens * share, counts.completion_tokens * share
+        else:
+            read, written = coming * len(body) / BYTES_PER_TOKEN, float(coming * (request.max_tokens or 0))
+        spent = (
+            f"{counts.prompt_tokens + counts.completion_tokens:,} tokens are used, {coming - 1:,} requests under way"
+        )
+        if budget.tokens is not None and read + written > budget.tokens:
+            raise _spent(f"{spent}, and the limit is {budget.tokens:,} tokens")
+        cost = self._cost_usd(read, written)
+        if budget.cost_usd is not None and cost is not None and cost > budget.cost_usd:
+            raise _spent(f"{spent}, ${self.cost_usd():.4f}, and the limit is ${budget.cost_usd:g}")
+
+    def settle(self, prompt_tokens: int = 0, completion_tokens: int = 0) -> None:
+        """A request that was sent has ended, and cost that much."""
+        self._on_their_way -= 1
+        self.counts.prompt_tokens += prompt_tokens
+        self.counts.completion_tokens += completion_tokens
+        if prompt_tokens or completion_tokens:
+            self._settled += 1
+
+
+def _spent(what: str) -> BudgetSpent:
+    return BudgetSpent(
+        f"the budget is spent: {what}", fix="every reply is kept; raise the limit and run the same command again"
+    )
