@@ -264,7 +264,7 @@ def _self_instruct(row: Row) -> Iterator[Fields]:
         }
 
 
-_SQUAD_INSTRUCTION = "Answer the question about the context, with words from the context."
+_SQUAD_INSTRUCTION = "Answer the question with words from the context."
 
 
 @row_format("squad_rows", columns=("context", "question", "answers"))
