@@ -15,11 +15,9 @@ from itertools import cycle
 from pathlib import Path
 from random import Random
 
-import msgspec
-
 from seqtune.building.engine import build
 from seqtune.data.example import Example, prompt_text
-from seqtune.data.folder import claim_folder, replacing, versions, write_summary
+from seqtune.data.folder import claim_folder, versions, write_json, write_summary
 from seqtune.data.writer import write
 from seqtune.errors import RecipeError
 from seqtune.evaluation.run import Evaluation, evaluate
@@ -223,8 +221,7 @@ def _write(done: Demo, maker: ChainMaker, fingerprint: str, wall_s: float) -> No
         "words": maker.lists.words,
     }
     summary = {"seed": done.seed, "caption": done.caption, "caveat": done.caveat, "table": done.table, **drawn}
-    with replacing(done.out / "demo.json") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
+    write_json(done.out / "demo.json", summary)
     figures = {
         arm: {"tokens": run.tokens, "cpu_s": run.cpu_s, "wall_s": run.wall_s} for arm, run in done.trainings.items()
     }

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from ruamel.yaml import YAML
@@ -167,7 +167,8 @@ def check(document: Document, location: Location, value: Any, model: type[Model]
 
 def _say(document: Document, location: Location, model: type[BaseModel], detail: Any) -> str:
     known = _known_keys(model)
-    inside = tuple(part for part in detail["loc"] if isinstance(part, int) or part in _all_keys(model) or part in known)
+    # Without what pydantic adds for the members of a union ("str", "list[str]").
+    inside = tuple(part for part in detail["loc"] if isinstance(part, int) or part in known)
     place = document.place((*location, *detail["loc"])) if detail["type"] != "missing" else document.place(location)
     name = ".".join(str(part) for part in (*location, *(inside or detail["loc"])))
     if detail["type"] == "extra_forbidden":
@@ -182,15 +183,6 @@ def _say(document: Document, location: Location, model: type[BaseModel], detail:
 
 def _known_keys(model: type[BaseModel]) -> list[str]:
     return [info.alias or name for name, info in model.model_fields.items()]
-
-
-def _all_keys(model: type[BaseModel]) -> set[str]:
-    keys = set(_known_keys(model))
-    for info in model.model_fields.values():
-        for part in (info.annotation, *get_args(info.annotation)):
-            if isinstance(part, type) and issubclass(part, BaseModel):
-                keys |= _all_keys(part)
-    return keys
 
 
 def options_model(name: str, parameters: Iterable[inspect.Parameter], base: type[Strict] = Strict) -> type[Strict]:

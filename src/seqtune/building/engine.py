@@ -157,7 +157,8 @@ def build(
     counts = Counts()
     made = outcomes(planned, counts, on_detect)
     first = [*islice(made, 1)]  # a source or a table that cannot be read is told before the folder is touched
-    claim_folder(planned.out, "build", _fingerprint(values), overwrite=overwrite)
+    fingerprint = _fingerprint(values)
+    claim_folder(planned.out, "build", fingerprint, overwrite=overwrite)
     with _collector_resting(), ExitStack() as stack:
         files = {
             name: stack.enter_context(replacing(planned.out / f"{name}.jsonl"))
@@ -170,7 +171,7 @@ def build(
     control = _match_tokens(planned) if planned.settings.control == "tokens" and counts.examples else {}
     built = _finish(planned, counts, control, time.perf_counter() - started)
     write_recipe({"build": values}, planned.out / "recipe.yaml")
-    write_summary(planned.out, {"command": "build", "fingerprint": _fingerprint(values), **summarise(built)})
+    write_summary(planned.out, {"command": "build", "fingerprint": fingerprint, **summarise(built)})
     return built
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -78,8 +78,20 @@ def _decode_summary(path: Path) -> dict[str, Any]:
 
 def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
     """Write `run.json`; a run writes it last, with `finished: true`, so that a killed run never looks whole."""
-    with replacing(path / SUMMARY) as file:
-        file.write(msgspec.json.format(msgspec.json.encode(dict(summary)), indent=2) + b"\n")
+    write_json(path / SUMMARY, dict(summary))
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write one value as JSON to be read by people too."""
+    with replacing(path) as file:
+        file.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+
+
+def write_lines(path: Path, rows: Iterable[msgspec.Struct]) -> None:
+    """Write rows as JSON lines."""
+    with replacing(path) as file:
+        for row in rows:
+            file.write(msgspec.json.encode(row) + b"\n")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import xxhash
 
-from seqtune.data.folder import claim_folder, replacing, versions, write_summary
+from seqtune.data.folder import claim_folder, versions, write_json, write_lines, write_summary
 from seqtune.data.writer import write
 from seqtune.errors import RecipeError, did_you_mean
 from seqtune.evaluation.answers import Answer, answer
@@ -79,7 +79,7 @@ def evaluate(
     claim_folder(folder, "eval", fingerprint, overwrite=overwrite)
     write(chosen.items, folder / "items.jsonl")
     answers = answer(model, chosen.items, batch_size=batch_size, max_new_tokens=max_new_tokens, say=say)
-    _write_lines(folder / "answers.jsonl", answers)
+    write_lines(folder / "answers.jsonl", answers)
     found = judge(chosen, answers, folder)
     done = Evaluation(
         folder, _name(model), chosen.name, len(chosen.items), tuple(found),
@@ -95,10 +95,9 @@ def judge(suite: Suite, answers: Iterable[Answer], folder: Path) -> list[Figures
     """Verdicts and figures of answers that are there already, written to verdicts.jsonl and metrics.json."""
     by_item = {one.item: one for one in answers}
     scored: list[Scored] = [score(item, by_item[item.id]) for item in suite.items]
-    _write_lines(folder / "verdicts.jsonl", (verdict for one in scored for verdict in one.verdicts))
+    write_lines(folder / "verdicts.jsonl", (verdict for one in scored for verdict in one.verdicts))
     found = figures(scored)
-    with replacing(folder / "metrics.json") as file:
-        file.write(msgspec.json.format(msgspec.json.encode({"suite": suite.name, "figures": found}), indent=2) + b"\n")
+    write_json(folder / "metrics.json", {"suite": suite.name, "figures": found})
     return found
 
 
@@ -130,9 +129,3 @@ def _name(model: str | Path | Loaded) -> str:
 
 def _hash(suite: Suite) -> str:
     return xxhash.xxh3_128_hexdigest("".join(item.id for item in suite.items).encode())
-
-
-def _write_lines(path: Path, lines: Iterable[msgspec.Struct]) -> None:
-    with replacing(path) as file:
-        for line in lines:
-            file.write(msgspec.json.encode(line) + b"\n")

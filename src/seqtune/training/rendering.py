@@ -46,7 +46,7 @@ def training_row(example: Example, tokenizer: PreTrainedTokenizerBase) -> Row:
     for i, message in enumerate(chat):
         if message["role"] != "assistant" or not message["content"]:
             continue
-        prompt = prompt_text(chat[:i], tokenizer)
+        prompt = rendered_prompt(chat[:i], tokenizer)
         answer = _answer_text(chat[: i + 1], prompt, done, tokenizer)
         context, trained = _encode(prompt[len(done) :], tokenizer), _encode(answer, tokenizer)
         ids += context + trained
@@ -63,10 +63,10 @@ def prompt_ids(example: Example, tokenizer: PreTrainedTokenizerBase) -> list[int
     _refuse_marks(chat, tokenizer)
     while chat and chat[-1]["role"] == "assistant":
         chat.pop()
-    return _encode(prompt_text(chat, tokenizer), tokenizer)
+    return _encode(rendered_prompt(chat, tokenizer), tokenizer)
 
 
-def prompt_text(chat: Chat, tokenizer: PreTrainedTokenizerBase) -> str:
+def rendered_prompt(chat: Chat, tokenizer: PreTrainedTokenizerBase) -> str:
     """A chat that waits for an answer, as the template writes it."""
     return str(tokenizer.apply_chat_template(list(chat), tokenize=False, add_generation_prompt=True))
 

@@ -12,7 +12,7 @@ import msgspec
 import xxhash
 
 from seqtune.data.example import Example, messages
-from seqtune.data.folder import claim_folder, replacing, versions, write_summary
+from seqtune.data.folder import claim_folder, versions, write_lines, write_summary
 from seqtune.data.reader import read
 from seqtune.errors import DataError, RecipeError, shorten
 from seqtune.training.batches import padding, plan
@@ -163,7 +163,7 @@ def _run(
     )
     fingerprint = _fingerprint(settings, rows)
     claim_folder(folder, "train", fingerprint, overwrite=overwrite)
-    _write_lines(folder / "unused.jsonl", unused)
+    write_lines(folder / "unused.jsonl", unused)
     losses = _optimise(loaded, rows, batches, settings, folder, say)
     save(loaded, folder / "model")
     training = Training(
@@ -290,12 +290,6 @@ def _fingerprint(settings: Resolved, rows: Iterable[Row]) -> str:
     for row in rows:
         found.update(row.id.encode())
     return found.hexdigest()
-
-
-def _write_lines(path: Path, lines: Iterable[msgspec.Struct]) -> None:
-    with replacing(path) as file:
-        for line in lines:
-            file.write(msgspec.json.encode(line) + b"\n")
 
 
 def _summary(training: Training, settings: Resolved, fingerprint: str) -> dict[str, Any]:
