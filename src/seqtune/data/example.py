@@ -10,6 +10,20 @@ import xxhash
 StepKind = Literal["seed", "before", "after", "decomposed"]
 
 
+class Verdict(msgspec.Struct, frozen=True):
+    """Whether a step was done, with the evidence.
+
+    Args:
+        done: True, False, or None where nobody could tell; None is never counted as False.
+        evidence: the place in the answer that shows it, word for word; what a program found instead, or why None.
+        by: "program", or the model that judged.
+    """
+
+    done: bool | None
+    evidence: str = ""
+    by: str = "program"
+
+
 class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     """One thing the model must do.
 
@@ -20,6 +34,7 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
         check: name of the check that says from the answer alone whether the step was done ("" for none).
         args: what the check needs besides the text, e.g. {"old": "cat", "new": "dog"}.
         mark: what stands before its part of the answer: "1.", "Word count:", or "" for nothing.
+        verdict: whether the row's output does it, where that was judged.
     """
 
     text: str
@@ -28,6 +43,7 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     check: str = ""
     args: dict[str, Any] = {}
     mark: str = ""
+    verdict: Verdict | None = None
 
 
 class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -40,7 +56,9 @@ class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
         row: its number there, counted from 1: the line in a line-based file, the element elsewhere.
         parent: id of the row it was made from.
         seed: the build's seed.
-        model, prompt, replies: the teacher, the prompt version and the reply keys, where an LLM was asked.
+        model, prompt, replies: the teacher, the prompts' names and versions, and the keys of its replies in the reply
+            store, where an LLM was asked.
+        choice: what the teacher chose to do with the row: "before", "after", "decompose" or "keep".
     """
 
     transform: str
@@ -52,6 +70,7 @@ class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
     model: str = ""
     prompt: str = ""
     replies: tuple[str, ...] = ()
+    choice: str = ""
 
 
 class Image(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -7,8 +7,8 @@ import msgspec
 from seqtune.errors import shorten
 
 
-class Failure(msgspec.Struct, frozen=True):
-    """A row that could not be read.
+class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A row that could not be read, or that a teacher failed on.
 
     Args:
         source: the file (or dataset) as it was given.
@@ -16,6 +16,8 @@ class Failure(msgspec.Struct, frozen=True):
         reason: constant text, so that failures can be counted by it.
         value: what stands there, shortened.
         fix: what to do about it.
+        reply: what the teacher wrote, whole, where it was its reply that could not be used.
+        key: the reply's key in the reply store.
     """
 
     source: str
@@ -23,6 +25,8 @@ class Failure(msgspec.Struct, frozen=True):
     reason: str
     value: str = ""
     fix: str = ""
+    reply: str = ""
+    key: str = ""
 
     def __str__(self) -> str:
         value = f": {self.value}" if self.value else ""
