@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from bench import build, seq_instruct
+from bench import build, clients, seq_instruct
 from bench.figure import as_line
 
-GROUPS = {"build": build.figures, "seq_instruct": seq_instruct.figures}
+GROUPS = {"build": build.figures, "seq_instruct": seq_instruct.figures, "clients": clients.figures}
 
 
 def main(names: list[str]) -> int:

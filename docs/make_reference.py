@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from textwrap import dedent
 
+from seqtune.building.gates import gates
 from seqtune.building.gold import operations
 from seqtune.building.settings import BuildSettings, ChainSettings
 from seqtune.building.weaving import chains
 from seqtune.data.format import formats
 from seqtune.recipe import shipped_recipes
 
+_ENTRY = re.compile(r"\n(?=\S)")
 PAGE = Path(__file__).with_name("reference.md")
 
 
@@ -23,6 +27,8 @@ def reference() -> str:
         ),
         "### Options of every chain",
         _arguments(ChainSettings.__doc__),
+        "### Options of `seq_instruct`",
+        _arguments(chains()["seq_instruct"].run.__doc__),
         "## The `build:` section of a recipe",
         _arguments(BuildSettings.__doc__),
         "## Operations\n\nEach is a chain by its name, too.",
@@ -30,6 +36,8 @@ def reference() -> str:
             ("operation", "what it does", "asked as"),
             [(o.name, o.summary, o.wordings[0].replace("{it}", "the input")) for o in operations().values()],
         ),
+        "## Gates\n\nWhat a teacher's reply must be to pass; `gates: [NAME, ...]` at the chain `seq_instruct` takes only some.",
+        _table(("gate", "looks at", "lets pass"), [(g.name, g.on, g.summary) for g in gates().values()]),
         "## Formats that are read",
         _table(("format", "columns", "what it is"), [(n, ", ".join(c), s) for n, (c, s) in formats().items()]),
         "## Recipes that come along\n\n`seqtune build NAME --from FILE`",
@@ -46,7 +54,8 @@ def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 def _arguments(docstring: str | None) -> str:
     """The "Args:" of a docstring as a table."""
     _, _, listed = (docstring or "").partition("Args:\n")
-    lines = [line.strip().partition(": ") for line in listed.strip().splitlines()]
+    entries = _ENTRY.split(dedent(listed).strip())
+    lines = [" ".join(entry.split()).partition(": ") for entry in entries]
     return _table(("key", "what it says"), [(f"`{name.rstrip('_')}`", text) for name, _, text in lines])
 
 

@@ -1,6 +1,11 @@
 """What tests share: the package's own rows, and real data where a checkout of it lies beside the project."""
 
+import json
+import subprocess
+import sys
+from contextlib import ExitStack
 from pathlib import Path
+from urllib.request import urlopen
 
 import msgspec
 import pytest
@@ -26,3 +31,28 @@ def rows_file(tmp_path):
         return str(path)
 
     return write
+
+
+class Served:
+    """A mock server that runs as a process of its own: its address with the model, and what it has seen."""
+
+    def __init__(self, process, url):
+        self.process, self.url, self.llm = process, url, f"{url}#mock"
+
+    def stats(self):
+        with urlopen(self.url.removesuffix("/v1") + "/stats") as response:
+            return json.load(response)
+
+
+@pytest.fixture
+def mock_server():
+    """Start `seqtune mock-server` with more options, on any free port."""
+    with ExitStack() as stack:
+
+        def start(*options):
+            command = [sys.executable, "-m", "seqtune", "mock-server", "--port", "0", "--json", *options]
+            process = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE))
+            stack.callback(process.terminate)
+            return Served(process, json.loads(process.stdout.readline())["url"])
+
+        yield start

@@ -6,7 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from seqtune.building.draft import Draft
     from seqtune.building.engine import Build, build
+    from seqtune.building.gates import Refusal, gate
     from seqtune.building.gold import Operation, Skip, operation, operations
     from seqtune.building.weaving import Means, Part, chain, chains, weave
     from seqtune.data.example import Example, Origin, Step, messages
@@ -21,12 +23,14 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Build": "building.engine",
+    "Draft": "building.draft",
     "Evaluation": "evaluation.run",
     "Example": "data.example",
     "Means": "building.weaving",
     "Operation": "building.gold",
     "Origin": "data.example",
     "Part": "building.weaving",
+    "Refusal": "building.gates",
     "SeqtuneError": "errors",
     "Skip": "building.gold",
     "Step": "data.example",
@@ -35,6 +39,7 @@ _HOME = {
     "chain": "building.weaving",
     "chains": "building.weaving",
     "evaluate": "evaluation.run",
+    "gate": "building.gates",
     "messages": "data.example",
     "operation": "building.gold",
     "operations": "building.gold",
@@ -47,12 +52,14 @@ _HOME = {
 
 __all__ = [
     "Build",
+    "Draft",
     "Evaluation",
     "Example",
     "Means",
     "Operation",
     "Origin",
     "Part",
+    "Refusal",
     "SeqtuneError",
     "Skip",
     "Step",
@@ -61,6 +68,7 @@ __all__ = [
     "chain",
     "chains",
     "evaluate",
+    "gate",
     "messages",
     "operation",
     "operations",

@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import pairwise
 
 import msgspec
@@ -18,8 +18,8 @@ from seqtune.llm.asking import ask_all, each, open_teacher
 from seqtune.llm.budget import Budget, Price
 from seqtune.llm.client import Patience
 from seqtune.llm.mock import Mock, answer_by_hash, body_hash, replay, serving
-from seqtune.llm.reply import Failed, Reply
-from seqtune.llm.request import Request, body_of, user
+from seqtune.llm.reply import Failed, Reply, Stopped
+from seqtune.llm.request import Request, body_of, json_schema, user
 from seqtune.llm.store import records, shelves
 
 FAULTS = {"500": 0.05, "429": 0.05, "empty": 0.02, "not_json": 0.01, "cut": 0.01, "hang": 0.01}
@@ -349,7 +349,7 @@ async def ask_url(spec, path):
         pass
 
 
-@pytest.mark.parametrize("spec", ["hf:gpt2", "gpt-4", "", "scripted:nowhere:f", "scripted:os"])
+@pytest.mark.parametrize("spec", ["hf:", "ft:gpt2", "gpt-4", "", "scripted:nowhere:f", "scripted:os"])
 def test_a_model_that_cannot_be_asked_says_how_to_spell_it(path, spec):
     with pytest.raises(TeacherError, match="scripted:"):
         run(ask_url(spec, path))
@@ -443,3 +443,112 @@ def test_two_builds_on_one_store_give_the_same(path):
     assert run(work()) == [right_lines()] * 2
     assert max(mock.came.values()) <= 2
     assert len(stored_hashes(path)) == 600
+
+
+SCHEMA = json_schema({"type": "object", "properties": {"choice": {"enum": ["keep", "before"]}}})
+
+
+def test_a_server_that_knows_no_formats_is_asked_without_and_a_finished_build_asks_nothing_again(path):
+    mock = Mock(answer_by_hash, refuses_formats=True)
+    requests = [question(str(i), response_format=SCHEMA) for i in range(20)]
+
+    async def work():
+        async with asking(mock, path, concurrency=1) as teacher:
+            return [await teacher(request) for request in requests], teacher.counts.sent
+
+    replies, sent = run(work())
+    assert all(isinstance(reply, Reply) for reply in replies)
+    assert sent == mock.came.total() == 1 + 20  # the first one twice, and then it is known
+    assert run(work()) == (replies, 0)
+
+
+def test_a_server_that_knows_formats_is_sent_them(path):
+    mock = Mock(answer_by_hash)
+
+    async def work():
+        async with asking(mock, path) as teacher:
+            return await teacher(question("Hi", response_format=SCHEMA)), teacher.counts.sent
+
+    reply, sent = run(work())
+    assert msgspec.json.decode(reply.text)["choice"] in ("keep", "before")
+    assert sent == 1
+
+
+def test_a_wrong_request_is_told_as_such_with_a_format_too(path, aiohttp_answer):
+    seen, serve = aiohttp_answer(400)
+
+    async def work():
+        async with serve() as url, open_teacher(f"{url}#mock", store=path, patience=QUICK) as teacher:
+            return [await teacher(question(str(i), response_format=SCHEMA)) for i in range(2)]
+
+    assert [(out.reason, out.status, out.stops) for out in run(work())] == [("refused", 400, False)] * 2
+    assert len(seen) == 4
+
+
+def test_nobody_at_the_address_is_told_soon_for_all_rows(path):
+    async def work():
+        async with open_teacher("http://127.0.0.1:9/v1#m", store=path) as teacher:
+            outcomes = ask_all(teacher, (question(str(i)) for i in range(200)))
+            return [outcome async for _, outcome in outcomes]
+
+    outcomes = run(work(), 20)  # and not 8 tries with half a minute between them
+    assert {(out.reason, out.stops) for out in outcomes} == {("connection", True)}
+    assert "Check the address" in outcomes[0].fix
+
+
+def test_a_server_that_was_there_once_is_waited_for(path):
+    mock = Mock(answer_by_hash)
+
+    async def work():
+        async with AsyncExitStack() as stack:
+            url = await stack.enter_async_context(serving(mock))
+            port = int(url.split(":")[2].split("/")[0])
+            patience = Patience(backoff_s=0.05)
+            async with open_teacher(f"{url}#mock", store=path, patience=patience) as teacher:
+                await teacher(question("first"))
+                await stack.aclose()
+                waiting = asyncio.ensure_future(teacher(question("second")))
+                await asyncio.sleep(0.3)
+                assert not waiting.done()
+                async with serving(mock, port):
+                    return await waiting
+
+    assert isinstance(run(work()), Reply)
+
+
+@pytest.mark.parametrize(("status", "stops"), [(400, False), (401, True), (402, True), (403, True), (404, True)])
+def test_a_refusal_tells_whether_any_other_request_can_succeed(path, status, stops, aiohttp_answer):
+    _, serve = aiohttp_answer(status)
+
+    async def work():
+        async with serve() as url, open_teacher(f"{url}#mock", store=path, patience=QUICK) as teacher:
+            return await teacher(question("Hi"))
+
+    assert run(work()).stops is stops
+
+
+def test_a_stop_lets_what_is_on_its_way_finish_and_sends_nothing_more(path):
+    mock = Mock(answer_by_hash, 0.1)
+
+    async def work():
+        async with asking(mock, path, concurrency=4) as teacher:
+            calls = [asyncio.ensure_future(teacher(question(str(i)))) for i in range(20)]
+            await asyncio.sleep(0.05)
+            teacher.stop()
+            return await asyncio.gather(*calls, return_exceptions=True)
+
+    outcomes = run(work())
+    assert [type(outcome) for outcome in outcomes] == [Reply] * 4 + [Stopped] * 16
+    assert mock.came.total() == 4
+
+
+def test_a_stop_ends_a_long_back_off_at_once(path):
+    async def work():
+        patience = Patience(backoff_s=30)
+        async with asking(Mock(answer_by_hash, faults={"500": 1.0}), path, patience=patience) as teacher:
+            call = asyncio.ensure_future(teacher(question("Hi")))
+            await asyncio.sleep(0.1)
+            teacher.stop()
+            return await asyncio.gather(call, return_exceptions=True)
+
+    assert isinstance(run(work(), 10)[0], Stopped)

@@ -54,7 +54,7 @@ def test_dry_run_shows_rows_and_writes_nothing(run, rows_file, tmp_path):
     ("words", "said"),
     [
         (["build", "--from", "ROWS", "--chain", "repaet"], "did you mean 'repeat'?"),
-        (["build", "--from", "ROWS", "--chain", "translate"], "build.chains.0.parallel is missing"),
+        (["build", "--from", "ROWS", "--chain", "translate"], "needs a parallel file or a teacher"),
         (["build", "--from", "ROWS", "--chain", "repeat", "--set", "build.sed=1"], "did you mean 'seed'?"),
         (["build", "--from", "ROWS", "--chain", "repeat", "--limit", "-3"], "build.limit = -3"),
         (["build", "--from", "ROWS", "--chain", "repeat", "--unfit", "plane"], "build.unfit = plane"),

@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,3 +65,9 @@ def test_no_beginning_of_an_answer_is_an_answer(length):
 @given(st.binary(max_size=40))
 def test_no_bytes_raise(raw):
     assert isinstance(read_completion(raw, 0), Failed)
+
+
+def test_what_stops_everything_is_kept_with_the_failure():
+    failed = Failed("refused", "no", status=401, stops=True)
+    assert msgspec.json.decode(msgspec.json.encode(failed), type=Failed) == failed
+    assert not Failed("refused", "no", status=400).stops

@@ -36,7 +36,7 @@ def test_every_mistake_is_told_at_once_with_its_line(tmp_path):
         "    - chain: repaet\n"
         "    - chain: operations\n"
         "      stpes: 2\n"
-        "    - chain: translate\n"
+        "    - chain: translate_query\n"
         "    - chain: tasks\n"
         "      steps: [repeat, count_wrods]\n",
     )

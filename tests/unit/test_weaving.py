@@ -1,5 +1,8 @@
 """Chains: every step is asked for, its result stands in the answer in the same order, and the lineage says how."""
 
+import asyncio
+import inspect
+
 import pytest
 
 from seqtune.building.gold import Skip, operation, operations
@@ -33,7 +36,8 @@ def means(seed=0, style="labelled", dialogue=False, table=None):
 
 
 def run(name, row=ROW, given=None, **options):
-    return chains()[name].run(row, given or means(), **options)
+    made = chains()[name].run(row, given or means(), **options)
+    return asyncio.run(made) if inspect.isawaitable(made) else made
 
 
 def parts_of(row):

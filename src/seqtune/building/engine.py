@@ -2,67 +2,63 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import msgspec
 import xxhash
 
-from seqtune.building.gold import Skip
-from seqtune.building.mix import Mix, transform
-from seqtune.building.settings import BuildSettings, check_build, describe
+from seqtune.building.flow import (
+    Chained,
+    Counts,
+    Halt,
+    OnDetect,
+    OnProgress,
+    Outcome,
+    Skipped,
+    outcomes,
+    taught_outcomes,
+)
+from seqtune.building.mix import Mix
+from seqtune.building.settings import ONLY_RUNNING, BuildSettings, check_build, describe
 from seqtune.building.tokens import count_tokens
-from seqtune.data.detection import Detection
 from seqtune.data.example import Example
-from seqtune.data.failure import Failure
 from seqtune.data.folder import claim_folder, replacing, versions, write_summary
-from seqtune.data.ids import IdSet
-from seqtune.data.reader import read, rows
-from seqtune.errors import DataError, RecipeError
+from seqtune.data.reader import read
+from seqtune.errors import RecipeError
 from seqtune.recipe import Document, check_sections, put, read_recipe, refuse, write_recipe
 
-DUPLICATE = "the same row, with the same own id, stands earlier"
-PROGRESS_EVERY = 1000  # rows
-
-OnProgress = Callable[["Counts"], None]
-OnDetect = Callable[[Detection], object]
-
-
-@dataclass
-class Counts:
-    """What became of the rows so far."""
-
-    read: int = 0
-    examples: int = 0
-    skipped: Counter[str] = field(default_factory=Counter)
-    failed: Counter[str] = field(default_factory=Counter)
-    made: Counter[str] = field(default_factory=Counter)
-    steps: Counter[int] = field(default_factory=Counter)
+PROGRESS_EVERY = 1000  # rows, where no teacher is asked
 
 
 @dataclass(frozen=True)
 class Build:
-    """A finished build.
+    """A build that has ended.
 
     Args:
         out: the run folder.
+        finished: False where the user stopped it: the rows that were not at their end are left out.
         examples, skipped, failed: numbers of rows; together the rows read.
         reasons: why rows were skipped or failed, by number of rows.
         made: rows of each part of the mix; `asked` holds the shares that the recipe asked for.
         steps: rows by number of steps.
         control: numbers of rows (and tokens) of the control set, where there is one.
+        teacher: what the teacher was asked, by stage, what it chose, what the gates said, and what it cost; empty
+            where there was none.
         seed: of every draw.
         wall_s: how long it took.
     """
 
     out: Path
+    finished: bool
     read: int
     examples: int
     skipped: int
@@ -72,6 +68,7 @@ class Build:
     asked: Mapping[str, float]
     steps: Mapping[str, int]
     control: Mapping[str, int]
+    teacher: Mapping[str, Any]
     seed: int
     wall_s: float
 
@@ -143,101 +140,79 @@ def build(
     Args:
         recipe, sets, options: see `plan`; for example `build(from_="rows.json", chain="repeat", out="runs/first")`.
         overwrite: replace what stands in the folder, whatever it is.
-        on_progress: called with the counts so far every thousand rows.
+        on_progress: called with the counts so far: every thousand rows, or twice a second where a teacher is asked.
         on_detect: called with how each source is read.
 
     Raises:
         RecipeError: a problem in the recipe.
         DataError: the source cannot be read; with `strict`, a bad row.
+        TeacherError: the teacher cannot be asked, or the budget is spent; the rows that were finished are written.
         RunFolderError: the folder holds something else, or cannot be written.
     """
     planned = plan(recipe, sets=sets, **options)
-    values = planned.settings.model_dump(by_alias=True, mode="json", exclude_none=True)
-    started = time.perf_counter()
-    counts = Counts()
-    made = outcomes(planned, counts, on_detect)
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return _build(planned, overwrite, on_progress, on_detect)
+    # In a notebook a loop runs already, and a build has one of its own.
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(_build, planned, overwrite, on_progress, on_detect).result()
+
+
+def _build(planned: Plan, overwrite: bool, on_progress: OnProgress | None, on_detect: OnDetect | None) -> Build:
+    settings = planned.settings
+    started, counts, halt = time.perf_counter(), Counts(), Halt()
+    if settings.llm:
+        made = taught_outcomes(settings, planned.mix, counts, halt, on_detect, on_progress)
+    else:
+        made = _telling(outcomes(settings, planned.mix, counts, on_detect), counts, on_progress)
     first = [*islice(made, 1)]  # a source or a table that cannot be read is told before the folder is touched
-    fingerprint = _fingerprint(values)
-    claim_folder(planned.out, "build", fingerprint, overwrite=overwrite)
+    if halt.error and not first:
+        raise halt.error
+    values = settings.model_dump(by_alias=True, mode="json", exclude_none=True)
+    claimed = {"command": "build", "fingerprint": _fingerprint(values)}
+    claim_folder(planned.out, **claimed, overwrite=overwrite)
     with _collector_resting(), ExitStack() as stack:
-        files = {
-            name: stack.enter_context(replacing(planned.out / f"{name}.jsonl"))
-            for name in ("examples", "skipped", "failed", *(["control"] if planned.settings.control != "none" else []))
-        }
+        names = ("examples", "skipped", "failed", *(["control"] if settings.control != "none" else []))
+        files = {name: stack.enter_context(replacing(planned.out / f"{name}.jsonl")) for name in names}
         for outcome in chain(first, made):
             _file_away(outcome, files)
-            if on_progress and counts.read % PROGRESS_EVERY == 0:
-                on_progress(counts)
-    control = _match_tokens(planned) if planned.settings.control == "tokens" and counts.examples else {}
-    built = _finish(planned, counts, control, time.perf_counter() - started)
+    control = _control(planned, counts, finished=not halt)
+    built = _finish(planned, counts, control, time.perf_counter() - started, finished=not halt)
     write_recipe({"build": values}, planned.out / "recipe.yaml")
-    write_summary(planned.out, {"command": "build", "fingerprint": fingerprint, **summarise(built)})
+    write_summary(planned.out, {**claimed, **summarise(built)})
+    if halt.error:
+        raise halt.error
     return built
 
 
-class Chained(NamedTuple):
-    """A row of the result, and the row it was made from."""
-
-    example: Example
-    parent: Example
-
-
-class Skipped(NamedTuple):
-    """A row that no chain fits, and why."""
-
-    reason: str
-    example: Example
-
-
-def outcomes(planned: Plan, counts: Counts, on_detect: OnDetect | None = None) -> Iterator[Chained | Skipped | Failure]:
-    """What becomes of each row, in the order of the source; counts along.
-
-    Raises:
-        DataError: the source cannot be read; with `strict`, at the first bad row.
-    """
-    settings, mix = planned.settings, planned.mix
-    seen = IdSet() if settings.duplicates == "skip" else None
-    for row in _rows(settings, on_detect):
-        counts.read += 1
-        if isinstance(row, Failure):
-            counts.failed[row.reason] += 1
-            yield row
-        elif seen is not None and not seen.add(row.id):
-            counts.skipped[DUPLICATE] += 1
-            yield Skipped(DUPLICATE, row)
-        elif isinstance(made := transform(row, mix), Skip):
-            counts.skipped[made.reason] += 1
-            yield Skipped(made.reason, row)
-        else:
-            counts.examples += 1
-            counts.made[made.title] += 1
-            counts.steps[len(made.example.steps) or 1] += 1
-            yield Chained(made.example, row)
-
-
-def _rows(settings: BuildSettings, on_detect: OnDetect | None) -> Iterator[Example | Failure]:
-    sources = [settings.from_] if isinstance(settings.from_, str) else settings.from_
-    found = chain.from_iterable(
-        rows(source, format=settings.format, columns=settings.columns, on_detect=on_detect) for source in sources
-    )
-    for row in islice(found, settings.limit):
-        if settings.strict and isinstance(row, Failure):
-            raise DataError(str(row), fix=f"{row.fix or 'mend the row'}; without --strict it is counted and left out")
-        yield row
+def _telling(made: Iterator[Outcome], counts: Counts, on_progress: OnProgress | None) -> Iterator[Outcome]:
+    for outcome in made:
+        yield outcome
+        if on_progress and counts.read % PROGRESS_EVERY == 0:
+            on_progress(counts)
 
 
 _encode = msgspec.json.Encoder().encode
 
 
-def _file_away(outcome: Chained | Skipped | Failure, files: Mapping[str, IO[bytes]]) -> None:
+def _file_away(outcome: Outcome, files: Mapping[str, IO[bytes]]) -> None:
     if isinstance(outcome, Chained):
         files["examples"].write(_encode(outcome.example) + b"\n")
         if "control" in files:
-            files["control"].write(_encode(outcome.parent) + b"\n")
+            files["control"].write(_encode(outcome.control) + b"\n")
     elif isinstance(outcome, Skipped):
         files["skipped"].write(_encode({"reason": outcome.reason, "example": outcome.example}) + b"\n")
     else:
         files["failed"].write(_encode(outcome) + b"\n")
+
+
+def _control(planned: Plan, counts: Counts, *, finished: bool) -> dict[str, int]:
+    """What the control set came to."""
+    kind = planned.settings.control
+    if kind == "tokens" and counts.examples and finished:
+        return _match_tokens(planned)
+    return {} if kind == "none" else {"rows": counts.examples}
 
 
 def _match_tokens(planned: Plan) -> dict[str, int]:
@@ -255,12 +230,11 @@ def _match_tokens(planned: Plan) -> dict[str, int]:
     return {"rows": count, "tokens": tokens, "wanted_tokens": wanted}
 
 
-def _finish(planned: Plan, counts: Counts, control: dict[str, int], wall_s: float) -> Build:
-    if planned.settings.control == "rows":
-        control = {"rows": counts.examples}
+def _finish(planned: Plan, counts: Counts, control: dict[str, int], wall_s: float, *, finished: bool) -> Build:
     return Build(
         out=planned.out,
-        read=counts.read,
+        finished=finished,
+        read=counts.done,
         examples=counts.examples,
         skipped=counts.skipped.total(),
         failed=counts.failed.total(),
@@ -269,19 +243,53 @@ def _finish(planned: Plan, counts: Counts, control: dict[str, int], wall_s: floa
         asked=describe(planned.mix),
         steps={str(steps): rows for steps, rows in sorted(counts.steps.items())},
         control=control,
+        teacher=_taught(counts) if planned.settings.llm else {},
         seed=planned.settings.seed,
         wall_s=round(wall_s, 3),
     )
 
 
+def _taught(counts: Counts) -> dict[str, Any]:
+    """What the teacher did and cost, as JSON."""
+    tally, spent, kept = counts.tally, counts.spent, max(counts.examples, 1)
+    stages = {name: asdict(stage) for name, stage in tally.stages.items()}
+    calls = sum(stage.calls for stage in tally.stages.values())
+    tokens = sum(stage.prompt_tokens + stage.completion_tokens for stage in tally.stages.values())
+    return {
+        "model": counts.model,
+        "judge": counts.judge,
+        "stages": stages,
+        "choices": {str(number): dict(chosen) for number, chosen in sorted(tally.choices.items())},
+        "gates": [
+            {"gate": gate, "reason": reason, "became": became, "rows": rows}
+            for (gate, reason, became), rows in tally.gates.most_common()
+        ],
+        "calls_a_kept_row": round(calls / kept, 2),
+        "tokens_a_kept_row": round(tokens / kept, 1),
+        "sent": spent.sent,
+        "retried": spent.retried,
+        "from_store": spent.from_store,
+        "prompt_tokens_paid": spent.prompt_tokens,
+        "completion_tokens_paid": spent.completion_tokens,
+        "cost_usd": counts.cost_usd,
+    }
+
+
 def summarise(built: Build) -> dict[str, Any]:
     """The counts of a build as one JSON object."""
-    return {"finished": True, **msgspec.to_builtins(built, enc_hook=str), "versions": versions()}
+    return {**msgspec.to_builtins(built, enc_hook=str), "versions": versions()}
 
 
 def _fingerprint(values: Mapping[str, Any]) -> str:
-    kept = {name: value for name, value in values.items() if name != "out"}
+    kept = {name: value for name, value in values.items() if name not in ONLY_RUNNING}
+    for name in ("llm", "judge"):  # the same model at another address is the same build
+        kept[name] = _model_name(values.get(name, ""))
     return xxhash.xxh3_64_hexdigest(msgspec.json.encode(kept, order="deterministic"))
+
+
+def _model_name(spec: str | list[str]) -> str:
+    one = spec if isinstance(spec, str) else spec[0]
+    return one.rpartition("#")[2]
 
 
 @contextmanager

@@ -1,17 +1,27 @@
-"""The chains that need no LLM: those of the paper (repeat, paraphrase, translate) and the verifiable operations."""
+"""The chains that are put together by hand: those of the paper (repeat, paraphrase, translate) and operations.
+
+Their added text comes from a program, from a file beside the rows, or from a teacher.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
+from msgspec import structs
+
 from seqtune.building.gold import Operation, Skip, find_operation, operations
+from seqtune.building.prompting import free_tag, render
 from seqtune.building.requests import TRANSLATE_REQUESTS
+from seqtune.building.teaching import Sampling
 from seqtune.building.weaving import Means, Part, TableFile, apply, chain, converse, draw_operations, weave
-from seqtune.data.example import Example
+from seqtune.data.example import Example, StepKind
+from seqtune.errors import RecipeError
 
 ANSWER = "your answer"
 MAIN_ANSWER = "your answer to the main task"  # after another step, "your answer" could be that step's
+WRITING = Sampling(temperature=0.7, top_p=0.95, max_tokens=2048)
 _TRIES = 4  # an operation may leave a result that no other fits ("first word"): another draw may not
 
 Steps = int | tuple[int, int]
@@ -34,31 +44,32 @@ def _unfit(example: Example, *, needs_input: bool) -> Skip | None:
 
 
 @chain
-def tasks(
+async def tasks(
     example: Example,
     means: Means,
     *,
     steps: Sequence[str],
     paraphrases: TableFile = "",
     column: str = "paraphrase",
+    language: str = "English",
 ) -> Example | Skip:
-    """Named steps in a given order: operations, `paraphrase`, and `answer` for the row's own task (last by default)."""
+    """Named steps in order: operations, what a teacher writes (summarise, ...), and `answer`, the row's own task."""
     names = [*steps] if "answer" in steps else [*steps, "answer"]
     at = names.index("answer")
     if unfit := _unfit(example, needs_input=at > 0):
         return unfit
     parts: list[Part] = []
     for i, name in enumerate(names):
+        text = example.input if i < at else example.output
+        noun = _noun(means) if i < at else ANSWER if i == at + 1 else MAIN_ANSWER
         if name == "answer":
             part: Part | Skip = _task(example)
-        elif name == "paraphrase":
-            part = _paraphrase(example, means, paraphrases, column)
-        elif i < at:
-            part = apply(find_operation(name), example.input, _noun(means), means.rng)
+        elif name == "paraphrase" and i < at and (given := _given_paraphrase(example, means, paraphrases, column)):
+            part = _part(name, example.input, given, noun, means)
+        elif name in WRITTEN:
+            part = await _written(name, text, noun, means, language, "before" if i < at else "after")
         else:
-            part = apply(
-                find_operation(name), example.output, ANSWER if i == at + 1 else MAIN_ANSWER, means.rng, "after"
-            )
+            part = apply(find_operation(name), text, noun, means.rng, "before" if i < at else "after")
         if isinstance(part, Skip):
             return part
         parts.append(part)
@@ -66,24 +77,33 @@ def tasks(
 
 
 @chain
-def repeat(example: Example, means: Means) -> Example | Skip:
+async def repeat(example: Example, means: Means) -> Example | Skip:
     """First repeat the input, then do the row's own task."""
-    return tasks(example, means, steps=("repeat",))
+    return await tasks(example, means, steps=("repeat",))
 
 
 @chain
-def paraphrase(
+async def paraphrase(
     example: Example, means: Means, *, paraphrases: TableFile = "", column: str = "paraphrase"
 ) -> Example | Skip:
-    """First paraphrase the input, then do the row's own task; paraphrases come from a column or a file of rows."""
-    return tasks(example, means, steps=("paraphrase",), paraphrases=paraphrases, column=column)
+    """First paraphrase the input, then do the row's task; paraphrases come from a column, a file, or a teacher."""
+    return await tasks(example, means, steps=("paraphrase",), paraphrases=paraphrases, column=column)
 
 
 @chain
-def translate(example: Example, means: Means, *, parallel: TableFile, language: str = "English") -> Example | Skip:
-    """First translate the input into the language of the parallel file, then do its task there."""
+async def translate(
+    example: Example,
+    means: Means,
+    *,
+    parallel: TableFile = "",
+    language: str = "English",
+    input_language: str = "",
+) -> Example | Skip:
+    """First translate the input, then do the row's task; the translation comes from a parallel file or a teacher."""
     if unfit := _unfit(example, needs_input=True):
         return unfit
+    if not parallel:
+        return await _translated(example, means, language, input_language)
     other = means.table(parallel).match(example)
     if other is None:
         return Skip("no row of the parallel file matches")
@@ -91,13 +111,26 @@ def translate(example: Example, means: Means, *, parallel: TableFile, language: 
         return Skip("the parallel row has no input or no output")
     if other.input == example.input:
         return Skip("the parallel row has the same input")
-    asks = (
-        f"translate {_noun(means)} into {language}",
-        f"give {_article(language)} translation of {_noun(means)}",
-        f"put {_noun(means)} into {language}",
-    )
-    ask = asks[int(means.rng.random() * len(asks))]
-    return weave(example, [Part(ask, other.input, f"Translation into {language}"), _task(other)], means)
+    part = _part("translate", example.input, other.input, _noun(means), means, language)
+    return part if isinstance(part, Skip) else weave(example, [part, _task(other)], means)
+
+
+async def _translated(example: Example, means: Means, language: str, input_language: str) -> Example | Skip:
+    """The row with a teacher's translation of its input, which is the right result, or stands in the input's place.
+
+    With `input_language`, any set in `language` becomes one of translate-then-answer rows: the input is put into that
+    language, and the row's own input is the right translation.
+    """
+    if not means.line.is_open:
+        raise RecipeError("the chain 'translate' needs a parallel file or a teacher", fix="--parallel FILE, or --llm")
+    if not input_language:
+        return await tasks(example, means, steps=("translate",), language=language)
+    foreign = await _write("translate", example.input, means, input_language)
+    if isinstance(foreign, Skip):
+        return foreign
+    row = structs.replace(example, input=foreign)
+    part = _part("translate", foreign, example.input, _noun(means), means, language)
+    return part if isinstance(part, Skip) else weave(row, [part, _task(example)], means)
 
 
 @chain
@@ -198,18 +231,60 @@ def _candidates(only: Sequence[str]) -> list[Operation]:
     return [find_operation(name) for name in only] if only else [*operations().values()]
 
 
-def _paraphrase(example: Example, means: Means, paraphrases: str, column: str) -> Part | Skip:
+def _given_paraphrase(example: Example, means: Means, paraphrases: str, column: str) -> str | Skip:
+    """The paraphrase in the row's column or in the file; "" where a teacher is to write it."""
     row = means.table(paraphrases).match(example) if paraphrases else example
     if row is None:
         return Skip("no row of the paraphrase file matches")
     text = row.meta.get(column) or (row.output if paraphrases else "")
-    if not isinstance(text, str) or not text.strip():
-        return Skip(f"the row has no text in its column {column!r}")
-    if text.strip() == example.input.strip():
-        return Skip("the paraphrase equals the input")
-    noun = _noun(means)
-    ask = means.rng.choice((f"paraphrase {noun}", f"put {noun} in other words", f"rephrase {noun}"))
-    return Part(ask, text.strip(), "Paraphrase")
+    if isinstance(text, str) and text.strip():
+        return text.strip()
+    return "" if means.line.is_open else Skip(f"the row has no text in its column {column!r}")
+
+
+@dataclass(frozen=True)
+class _Writing:
+    """A step whose result a teacher writes: how it is asked for in the instruction, and what its part is called."""
+
+    asks: tuple[str, ...]
+    label: str
+
+
+WRITTEN = {
+    "paraphrase": _Writing(("paraphrase {it}", "put {it} in other words", "rephrase {it}"), "Paraphrase"),
+    "summarise": _Writing(
+        ("summarise {it}", "sum up {it} in one or two sentences", "write a short summary of {it}"), "Summary"
+    ),
+    "keywords": _Writing(("list the keywords of {it}", "name the most important words of {it}"), "Keywords"),
+    "translate": _Writing(
+        ("translate {it} into {language}", "give {article} {language} translation of {it}", "put {it} into {language}"),
+        "Translation into {language}",
+    ),
+}
+
+
+async def _written(name: str, text: str, noun: str, means: Means, language: str, kind: StepKind) -> Part | Skip:
+    """A step with the result that the teacher writes."""
+    result = await _write(name, text, means, language)
+    return result if isinstance(result, Skip) else _part(name, text, result, noun, means, language, kind)
+
+
+async def _write(name: str, text: str, means: Means, language: str) -> str | Skip:
+    prompt = render(name, text=text, tag=free_tag("text", text), language=language)
+    return (await means.ask(prompt, stage=name, sampling=WRITING)).strip()
+
+
+def _part(
+    name: str, text: str, result: str | Skip, noun: str, means: Means, language: str = "", kind: StepKind = "before"
+) -> Part | Skip:
+    if isinstance(result, Skip):
+        return result
+    if result.strip() == text.strip():
+        return Skip(f"the {name} step changes nothing")
+    writing = WRITTEN[name]
+    ask = writing.asks[int(means.rng.random() * len(writing.asks))]
+    label = writing.label.format(language=language)
+    return Part(ask.format(it=noun, language=language, article=_article(language)), result, label, kind)
 
 
 def _noun(means: Means) -> str:
@@ -217,4 +292,4 @@ def _noun(means: Means) -> str:
 
 
 def _article(language: str) -> str:
-    return f"{'an' if language[0] in 'AEIOU' else 'a'} {language}"
+    return "an" if language[:1] in tuple("AEIOU") else "a"

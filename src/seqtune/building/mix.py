@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from inspect import isawaitable
 from typing import Any, Literal, NamedTuple
 
 import xxhash
@@ -11,6 +12,7 @@ import xxhash
 from seqtune.building.gold import Skip
 from seqtune.building.style import Style
 from seqtune.building.table import open_table
+from seqtune.building.teaching import Line, Teachers
 from seqtune.building.weaving import Chain, Means
 from seqtune.data.example import Example
 
@@ -31,11 +33,18 @@ class Choice:
 
 @dataclass(frozen=True)
 class Mix:
-    """The choices, and what becomes of a row that none of them fits: skipped, or kept as a plain row."""
+    """The choices, and how a row goes through them.
+
+    Args:
+        unfit: what becomes of a row that none of them fits: skipped, or kept as a plain row.
+        seed: of every draw.
+        direct: chains that ask a teacher also get its answer to the row as it is, for the control set.
+    """
 
     choices: Sequence[Choice]
     unfit: Literal["skip", "plain"]
     seed: int
+    direct: bool = False
 
 
 class Made(NamedTuple):
@@ -43,29 +52,44 @@ class Made(NamedTuple):
 
     title: str
     example: Example
+    control: Example | None = None
 
 
-def transform(example: Example, mix: Mix) -> Made | Skip:
-    """One row through the mix: the drawn chain, the others in order where it does not fit, or plain."""
+async def transform(example: Example, mix: Mix, teachers: Teachers | None = None) -> Made | Skip:
+    """One row through the mix: the drawn chain, the others in order where it does not fit, or plain.
+
+    Raises:
+        NoAnswer, Unreadable: the teacher failed on this row.
+        TeacherError: a chain asks, and there is no teacher, or it can answer nothing.
+    """
     draw = _hash(mix.seed, example.id, "mix") / 2**64
     at = _drawn(mix.choices, draw)
     if at is None:
         return _plain(example)
     first: Skip | None = None
     for choice in (*mix.choices[at:], *mix.choices[:at]):
-        made = _run(choice, example, mix.seed)
+        means = _means(choice, example, mix, teachers)
+        made = choice.chain.run(example, means, **choice.options)
+        if isawaitable(made):
+            made = await made
         if not isinstance(made, Skip):
-            return Made(choice.title, made)
+            return Made(choice.title, made, means.control)
         first = first or made
     return _plain(example) if mix.unfit == "plain" or first is None else first
 
 
-def _run(choice: Choice, example: Example, seed: int) -> Example | Skip:
-    chain = choice.chain
-    key = _hash(seed, example.id, choice.title)
-    means = Means(chain.name, chain.version, key, seed, choice.style, choice.dialogue, open_table)
-    made: Example | Skip = chain.run(example, means, **choice.options)
-    return made
+def _means(choice: Choice, example: Example, mix: Mix, teachers: Teachers | None) -> Means:
+    return Means(
+        choice.chain.name,
+        choice.chain.version,
+        _hash(mix.seed, example.id, choice.title),
+        mix.seed,
+        choice.style,
+        choice.dialogue,
+        open_table,
+        Line(teachers, choice.title),
+        mix.direct,
+    )
 
 
 def _drawn(choices: Sequence[Choice], draw: float) -> int | None:

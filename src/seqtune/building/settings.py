@@ -7,11 +7,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from seqtune.building.gates import gates
 from seqtune.building.gold import operations
+from seqtune.building.manual import WRITTEN
 from seqtune.building.mix import Choice, Mix
 from seqtune.building.weaving import Chain, chains
 from seqtune.errors import did_you_mean
 from seqtune.recipe import Document, Location, Strict, check, options_model
+
+TASK_NAMES = ("answer", *WRITTEN)  # steps that are no operation
+
+SHARED = ("parallel", "paraphrases", "rounds")  # said once for the build, for every chain that takes them
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -45,10 +51,26 @@ class BuildSettings(Strict):
         paraphrases: rows with paraphrases of the inputs, for the chains that paraphrase.
         unfit: what becomes of a row that no chain fits.
         duplicates: what becomes of a row that was there before with the same content and own id.
-        control: write the same rows unchained beside the result; with "tokens", repeated up to as many tokens.
+        control: write the same rows unchained beside the result; with "tokens", repeated up to as many tokens; with
+            "direct", answered by the same teacher that answers the chains.
         seed: of every draw.
         limit: read at most this many rows.
         strict: stop at the first bad row.
+        llm: the teacher that chains ask: http://127.0.0.1:8000/v1#MODEL, hf:PATH_OR_ID, ... ; several addresses of one
+            model share the work.
+        judge: who says whether an answer holds every step; the teacher by default.
+        rounds: how often Seq-Instruct grows a row, where its own options do not say.
+        contamination: files of evaluation prompts; rows that share a run of words with them are skipped.
+        near_duplicates: what becomes of a teacher's row that is nearly an earlier one.
+        store: the reply store; the user's own by default.
+        concurrency: the most requests in flight.
+        adaptive: fewer of them while the server refuses for load.
+        timeout_s: of one try, from the request to the last byte of the reply.
+        batch: through the server's batch API, at half the price, within a day.
+        max_cost: the most US dollars that may be spent.
+        max_tokens: the most tokens, read and written.
+        max_requests: the most requests, tries again included.
+        price: US dollars for a million tokens read and a million written, "0.15,0.60"; looked up by default.
         out: the run folder.
     """
 
@@ -61,11 +83,31 @@ class BuildSettings(Strict):
     paraphrases: str = ""
     unfit: Literal["skip", "plain"] = "skip"
     duplicates: Literal["skip", "keep"] = "skip"
-    control: Literal["none", "rows", "tokens"] = "rows"
+    control: Literal["none", "rows", "tokens", "direct"] = "rows"
     seed: int = 0
     limit: Annotated[int, Field(gt=0)] | None = None
     strict: bool = False
+    llm: str | list[str] = ""
+    judge: str | list[str] = ""
+    rounds: Annotated[int, Field(ge=1, le=8)] | None = None
+    contamination: list[str] = Field(default_factory=list)
+    near_duplicates: Literal["skip", "keep"] = "skip"
+    store: str | None = None
+    concurrency: Annotated[int, Field(gt=0, le=4096)] = 64
+    adaptive: bool = False
+    timeout_s: Annotated[float, Field(gt=0)] = 120.0
+    batch: bool = False
+    max_cost: Annotated[float, Field(gt=0)] | None = None
+    max_tokens: Annotated[int, Field(gt=0)] | None = None
+    max_requests: Annotated[int, Field(gt=0)] | None = None
+    price: str | None = None
     out: str | None = None
+
+
+# How a build is run, and not what it makes: another value is still the same build.
+ONLY_RUNNING = frozenset({"store", "concurrency", "adaptive", "timeout_s", "batch", "out", "price"}) | {
+    name for name in BuildSettings.model_fields if name.startswith("max_")
+}
 
 
 def check_build(document: Document) -> tuple[BuildSettings | None, Mix | None, list[str]]:
@@ -84,7 +126,7 @@ def check_build(document: Document) -> tuple[BuildSettings | None, Mix | None, l
     if problems or settings is None:
         return settings, None, problems
     shared, problems = _share_out(choices, settings.plain, document)
-    return settings, Mix(tuple(shared), settings.unfit, settings.seed), problems
+    return settings, Mix(tuple(shared), settings.unfit, settings.seed, settings.control == "direct"), problems
 
 
 def _check_chain(
@@ -98,20 +140,26 @@ def _check_chain(
         near = did_you_mean(title, [*chains(), *operations()])
         place = document.place((*location, "chain"))
         return None, [f"{place}: no chain or operation is called {title!r}{near} (seqtune ls chains)"]
-    files = {name: section[name] for name in ("parallel", "paraphrases") if section.get(name) and name in found.options}
-    values = {**files, **entry, **({} if steps is None else {"steps": steps})}
+    shared = {name: section[name] for name in SHARED if section.get(name) and name in found.options}
+    values = {**shared, **entry, **({} if steps is None else {"steps": steps})}
     settings, problems = check(
         document, location, values, options_model(found.name, found.options.values(), ChainSettings)
     )
     if settings is None:
         return None, problems
     fields = {name: getattr(settings, name) for name in type(settings).model_fields}
-    general = {name: fields.pop(name) for name in ChainSettings.model_fields}
+    # A chain may have an option of its own with the name of a general one, such as Seq-Instruct's `style`.
+    general = {name: fields[name] for name in ChainSettings.model_fields if name not in found.options}
+    fields = {name: value for name, value in fields.items() if name not in general}
+    if strange := [name for name in fields.get("gates") or () if name not in gates()]:
+        lines = [f"no gate is called {name!r}{did_you_mean(name, gates())} (seqtune ls gates)" for name in strange]
+        return None, [f"{document.place((*location, 'gates'))}: {text}" for text in lines]
     if unknown := [named for named in _named_operations(fields) if named not in operations()]:
         lines = [f"no operation is called {named!r}{did_you_mean(named, operations())}" for named in unknown]
         return None, [f"{document.place(location)}: {text} (seqtune ls operations)" for text in lines]
     share = general["share"] or 0.0
-    return Choice(_title(title, fields), found, share, fields, general["style"], general["dialogue"]), []
+    style = general.get("style", "labelled")
+    return Choice(_title(title, fields), found, share, fields, style, general["dialogue"]), []
 
 
 def _title(title: str, options: Mapping[str, Any]) -> str:
@@ -122,7 +170,7 @@ def _title(title: str, options: Mapping[str, Any]) -> str:
 def _named_operations(options: Mapping[str, Any]) -> list[str]:
     steps: Any = options.get("steps")
     names = [*options.get("only", ()), *(steps if isinstance(steps, list) else [])]
-    return [name for name in names if name not in ("answer", "paraphrase")]
+    return [name for name in names if name not in TASK_NAMES]
 
 
 def _resolve(name: str) -> tuple[Chain | None, list[str] | None]:
@@ -130,7 +178,7 @@ def _resolve(name: str) -> tuple[Chain | None, list[str] | None]:
     if name in chains():
         return chains()[name], None
     steps = [step.strip() for step in name.split("+")]
-    known = {"answer", "paraphrase", *operations()}
+    known = {*TASK_NAMES, *operations()}
     return (chains()["tasks"], steps) if all(step in known for step in steps) else (None, None)
 
 

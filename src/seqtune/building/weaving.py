@@ -1,13 +1,14 @@
 """Chains: how one row becomes several tasks in one instruction, their outputs in the same order.
 
-A chain is one decorated function `(example, means, **options) -> Example | Skip`; its keyword-only parameters are the
-options a recipe may give. `weave` does the common work: wording, marks, steps and lineage.
+A chain is one decorated function `(example, means, **options) -> Example | Skip`, or an async one where it asks the
+teacher; its keyword-only parameters are the options a recipe may give. `weave` does the common work: wording, marks,
+steps and lineage.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Annotated, Any, Literal, Protocol, TypeVar, overload
@@ -17,9 +18,11 @@ import msgspec
 from seqtune.building import style as styles
 from seqtune.building.gold import Kind, Operation, Skip
 from seqtune.building.style import STYLES, Style
+from seqtune.building.teaching import Line, Sampling
 from seqtune.building.wording import operation_clause, phrase, task_clause
 from seqtune.data.example import Example, Origin, Step, StepKind, Turn, prompt_text
 from seqtune.errors import RecipeError
+from seqtune.llm.request import Message
 
 TableFile = Annotated[str, "a file of rows that stand beside the input rows"]
 
@@ -53,6 +56,9 @@ class Means(msgspec.Struct):
         style: how the parts of answers are marked; "mixed" draws one for each row.
         dialogue: a turn a task, in place of one instruction that asks for all.
         table: the rows of a file beside the input, by its path.
+        line: to the teacher and the judge; `ask` is what a chain mostly needs of it.
+        direct: the teacher is to answer the row's own instruction as well, for the control set.
+        control: what the chain gives as the row's control, None for the row itself.
     """
 
     chain: str
@@ -62,6 +68,9 @@ class Means(msgspec.Struct):
     style: Style | Literal["mixed"]
     dialogue: bool
     table: Callable[[str], Table]
+    line: Line = Line(None, "")
+    direct: bool = False
+    control: Example | None = None
     _rng: Random | None = None
 
     @property
@@ -72,8 +81,22 @@ class Means(msgspec.Struct):
             self._rng = Random(self.key)
         return self._rng
 
+    async def ask(self, said: str | Sequence[Message], *, stage: str = "ask", sampling: Sampling | None = None) -> str:
+        """The teacher's reply, never empty or cut; asked once, and served from the reply store ever after.
 
-ChainFunction = Callable[..., "Example | Skip"]
+        Args:
+            said: a prompt, or the messages so far.
+            stage: what counts and estimates call this question.
+            sampling: how the reply is drawn; what the server does by itself by default.
+
+        Raises:
+            NoAnswer: the teacher gave none; the engine counts the row as failed.
+            TeacherError: the build has no teacher.
+        """
+        return await self.line.ask(said, stage=stage, sampling=sampling)
+
+
+ChainFunction = Callable[..., "Example | Skip | Awaitable[Example | Skip]"]
 Function = TypeVar("Function", bound=ChainFunction)
 
 
@@ -124,7 +147,7 @@ def chain(function: Any = None, *, name: str = "", version: int = 1) -> Any:
 
 def chains() -> Mapping[str, Chain]:
     """All chains by name, the shipped ones and your own."""
-    from seqtune.building import manual  # noqa: F401  (importing it registers the shipped ones)
+    from seqtune.building import manual, seq_instruct  # noqa: F401  (importing them registers the shipped ones)
 
     return _chains
 
@@ -180,7 +203,15 @@ def converse(example: Example, parts: Sequence[Part], asks: Sequence[str], means
 
 
 def _woven(example: Example, means: Means, steps: tuple[Step, ...], **fields: Any) -> Example:
-    made = Origin(means.chain, means.version, parent=example.id, seed=means.seed)
+    keys = means.line.taken_keys()
+    made = Origin(
+        means.chain,
+        means.version,
+        parent=example.id,
+        seed=means.seed,
+        model=means.line.model if keys else "",
+        replies=keys,
+    )
     return Example(
         system=example.system,
         images=example.images,

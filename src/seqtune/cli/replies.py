@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from seqtune import console
 from seqtune.errors import RecipeError
+
+if TYPE_CHECKING:
+    from seqtune.llm.mock import Rule
 
 Store = Annotated[Path | None, typer.Option(help="The reply store; SEQTUNE_STORE or the user's own by default.")]
 Model = Annotated[str | None, typer.Option(help="Only replies of this model.")]
@@ -78,20 +81,24 @@ def mock_server(
     latency_ms: Annotated[float, typer.Option(help="Before every answer.")] = 0.0,
     fault: Annotated[list[str] | None, typer.Option(help="NAME=RATE, e.g. 429=0.05; 'help' lists the names.")] = None,
     retry_after_s: Annotated[float, typer.Option(help="What a 429 asks for.")] = 1.0,
-    replay: Annotated[Path | None, typer.Option(help="Answer from JSON lines with prompt and reply.")] = None,
+    replay: Annotated[
+        Path | None,
+        typer.Option(help="Answer from recorded replies: prompt and reply, a cache export, or a teacher's stages."),
+    ] = None,
     rule: Annotated[str | None, typer.Option(help="Answer by module:function, from the request's JSON.")] = None,
     seed: Annotated[int, typer.Option(help="Of the faults.")] = 0,
     key_env: Annotated[str | None, typer.Option(help="The variable with the key that requests must bring.")] = None,
     json: Json = False,
 ) -> None:
-    """An OpenAI-compatible server on this machine for trying things out: no model, chosen faults, counts at /stats."""
+    """An OpenAI-compatible server on this machine for trying things out: a stand-in for a teacher, faults, /stats."""
     import asyncio
     import os
 
+    from seqtune.building import rehearsal
     from seqtune.llm import mock
 
     console.set_mode(json=json)
-    answers = mock.replay(replay) if replay else mock.find_rule(rule) if rule else mock.answer_by_hash
+    answers = mock.find_rule(rule) if rule else _replay(replay) if replay else rehearsal.answer
     key = os.environ.get(key_env) if key_env else None
     server = mock.Mock(answers, latency_ms / 1000, _rates(fault or []), retry_after_s, seed, key)
 
@@ -100,6 +107,15 @@ def mock_server(
         console.result_json({"url": url, "model": "mock"})
 
     asyncio.run(mock.serve(server, port, say))
+
+
+def _replay(path: Path) -> Rule:
+    """Recorded replies by their prompt, or those of a teacher's stages."""
+    from seqtune.building import rehearsal
+    from seqtune.llm import mock
+
+    is_staged = path.is_file() and b'"classify_reply"' in path.read_bytes()[:20_000]
+    return rehearsal.recorded(path) if is_staged else mock.replay(path)
 
 
 def _rates(faults: list[str]) -> dict[str, float]:

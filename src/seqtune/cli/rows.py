@@ -18,15 +18,16 @@ class Kind(str, Enum):
 
     chains = "chains"
     operations = "operations"
+    gates = "gates"
     formats = "formats"
     recipes = "recipes"
 
 
 def ls(
-    kind: Annotated[Kind, typer.Argument(help="chains, operations, formats or recipes.")],
+    kind: Annotated[Kind, typer.Argument(help="chains, operations, gates, formats or recipes.")],
     json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
-    """List what there is: chains, operations, formats or recipes."""
+    """List what there is: chains, operations, gates, formats or recipes."""
     console.set_mode(json=json)
     columns, rows = _LISTS[kind]()
     console.result(console.table("", columns, rows))
@@ -73,6 +74,12 @@ def _short(value: object) -> str:
     return "-".join(map(str, value)) or "all" if isinstance(value, tuple) else str(value) or "none"
 
 
+def _list_gates() -> tuple[list[str], list[list[str]]]:
+    from seqtune.building.gates import gates
+
+    return ["gate", "looks at", "lets pass"], [[one.name, one.on, one.summary] for one in gates().values()]
+
+
 def _list_operations() -> tuple[list[str], list[list[str]]]:
     from seqtune.building.gold import operations
 
@@ -95,6 +102,7 @@ def _list_recipes() -> tuple[list[str], list[list[str]]]:
 _LISTS = {
     Kind.chains: _list_chains,
     Kind.operations: _list_operations,
+    Kind.gates: _list_gates,
     Kind.formats: _list_formats,
     Kind.recipes: _list_recipes,
 }

@@ -7,27 +7,33 @@ async with open_teacher("http://127.0.0.1:8000/v1#MODEL", store="replies.sqlite"
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from seqtune.errors import TeacherError, shorten
 from seqtune.llm.budget import Budget, Counts, Meter
-from seqtune.llm.reply import Failed, Reply
+from seqtune.llm.reply import Failed, Reply, Stopped
 from seqtune.llm.request import Request, body_of, key_of, recorded
 from seqtune.llm.store import Asked, Store, default_store
 
 if TYPE_CHECKING:
     from seqtune.llm.client import Patience
+    from seqtune.llm.endpoint import Endpoint
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Script = Callable[[Request], "str | Reply | Failed"]
 Backend = Callable[[Request, bytes, Meter], Awaitable["Reply | Failed"]]
+Opening = Callable[[Store], AbstractAsyncContextManager[Backend]]
 
-SPELLINGS = "write http://127.0.0.1:8000/v1#MODEL, or scripted:module:function"
+SPELLINGS = (
+    "write http://127.0.0.1:8000/v1#MODEL, hf:FOLDER_OR_NAME, vllm:FOLDER_OR_NAME, litellm:VENDOR/MODEL, or "
+    "scripted:module:function"
+)
 
 
 @asynccontextmanager
@@ -40,67 +46,98 @@ async def open_teacher(
     budget: Budget | None = None,
     patience: Patience | None = None,
     key_file: str | Path | None = None,
+    batch: bool = False,
 ) -> AsyncIterator[Teacher]:
     """A teacher that can be asked; at the end every reply is in the store.
 
     Args:
-        spec: `http://127.0.0.1:8000/v1#MODEL` (several of one model share the work), `scripted:module:function`, or
-            a function from a request to a text, for tests.
+        spec: `http://127.0.0.1:8000/v1#MODEL` (several of one model share the work), `hf:` or `vllm:` with a folder or
+            a name on the Hub, `litellm:VENDOR/MODEL`, `scripted:module:function`, or a function from a request to a
+            text, for tests.
         store: the reply store's file; the user's own by default.
         concurrency: the most requests in flight.
         adaptive: fewer of them, but no less than a quarter, while the server refuses for load.
         budget: the most that may be spent.
         patience: how long and how often a request is tried.
         key_file: holds the API key, where the environment does not.
+        batch: send through the server's Batch API, for half the price and an answer within a day. A batch holds the
+            questions that wait at one moment, so have all rows wait side by side.
 
     Raises:
         TeacherError: the spec, the key file or the budget cannot be used.
+        MissingExtraError: what the spec needs is not installed.
         StoreError: the store cannot be used.
     """
     if concurrency < 1:
         raise TeacherError(f"concurrency = {concurrency}", fix="give at least 1")
     meter = Meter(budget or Budget())
+    if patience and (patience.tries < 1 or patience.costly_tries < 1):
+        raise TeacherError("no try is allowed", fix="give at least 1 for tries and costly_tries")
+    means = _Means(concurrency, adaptive, patience, key_file)
     async with AsyncExitStack() as stack:
-        if callable(spec) or (isinstance(spec, str) and spec.startswith("scripted:")):
-            script = spec if callable(spec) else _find_script(spec)
-            model, backend = "scripted", _scripted(script)
-        else:
-            model, backend = await _open_served(stack, spec, concurrency, adaptive, patience, key_file)
+        model, opening = _choose_batches(spec, means) if batch else _choose(spec, means)
         kept = Store(store or default_store())
         stack.callback(kept.close)
-        yield Teacher(model, backend, kept, meter)
+        yield Teacher(model, await stack.enter_async_context(opening(kept)), kept, meter)
 
 
-async def _open_served(
-    stack: AsyncExitStack,
-    spec: str | Sequence[str],
-    concurrency: int,
-    adaptive: bool,
-    patience: Patience | None,
-    key_file: str | Path | None,
-) -> tuple[str, Backend]:
-    # Here, and not above: aiohttp takes 0.2 s to import, and scripted models do without it.
+class _Means(NamedTuple):
+    """How a served model is asked; see `open_teacher`."""
+
+    concurrency: int
+    adaptive: bool
+    patience: Patience | None
+    key_file: str | Path | None
+
+
+# Every backend is imported where it is chosen: aiohttp alone takes 0.2 s, and the others far more.
+def _choose(spec: str | Sequence[str] | Script, means: _Means) -> tuple[str, Opening]:
+    """The model's name, and what makes its backend ready once the store is open."""
+    if callable(spec):
+        return "scripted", lambda store: nullcontext(_scripted(spec))
+    kind, _, name = spec.partition(":") if isinstance(spec, str) else ("", "", "")
+    if kind == "scripted":
+        script = _find_script(name)
+        return kind, lambda store: nullcontext(_scripted(script))
+    if kind in ("hf", "vllm") and name:
+        from seqtune.llm.local import model_name, open_local, open_vllm
+
+        return model_name(name), lambda store: open_local(name) if kind == "hf" else open_vllm(name)
+    if kind == "litellm" and name:
+        from seqtune.llm.vendors import open_vendor
+
+        return name, lambda store: open_vendor(name, **means._asdict())
     from seqtune.llm.client import open_client
+
+    endpoints = _endpoints(spec)
+    return endpoints[0].model, lambda store: open_client(endpoints, **means._asdict())
+
+
+def _choose_batches(spec: str | Sequence[str] | Script, means: _Means) -> tuple[str, Opening]:
+    from seqtune.llm.batch import open_batches
+
+    if callable(spec) or len(endpoints := _endpoints(spec)) != 1:
+        raise TeacherError("batches are for one address", fix="write http://...#MODEL, or leave the batches out")
+    [endpoint] = endpoints
+    return endpoint.model, lambda store: open_batches(endpoint, store, patience=means.patience, key_file=means.key_file)
+
+
+def _endpoints(spec: str | Sequence[str]) -> tuple[Endpoint, ...]:
     from seqtune.llm.endpoint import parse_endpoints
 
     first = spec if isinstance(spec, str) else (spec[0] if spec else "")
     if not first.startswith(("http://", "https://")):
         raise TeacherError(f"{shorten(first)!r} is no model that can be asked", fix=SPELLINGS)
-    if patience and (patience.tries < 1 or patience.costly_tries < 1):
-        raise TeacherError("no try is allowed", fix="give at least 1 for tries and costly_tries")
-    endpoints = parse_endpoints(spec)
-    opening = open_client(endpoints, concurrency=concurrency, adaptive=adaptive, patience=patience, key_file=key_file)
-    client = await stack.enter_async_context(opening)
-    return endpoints[0].model, client.ask
+    return parse_endpoints(spec)
 
 
 def _find_script(spec: str) -> Script:
-    module, _, name = spec.removeprefix("scripted:").rpartition(":")
+    module, _, name = spec.rpartition(":")
     try:
         script: Script = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise TeacherError(
-            f"{spec!r} names no function: {error}", fix="write scripted:package.module:function"
+            f"{'scripted:' + spec!r} names no function: {error}", fix="write scripted:package.module:function"
         ) from None
     return script
 
@@ -144,17 +181,38 @@ class Teacher:
         """What was spent so far, None where the price is unknown."""
         return self._meter.cost_usd()
 
+    def find(self, request: Request) -> Reply | None:
+        """The reply that the store holds; nothing is asked.
+
+        Raises:
+            StoreError: the store cannot be used.
+        """
+        return self._store.find(key_of(request))
+
+    def stop(self) -> None:
+        """From now on send nothing: what is on its way is waited for, and the rest raises `Stopped`."""
+        self._meter.stopping.set()
+
     async def __call__(self, request: Request) -> Reply | Failed:
         """A good reply, or why there is none; committed to the store either way.
 
         Raises:
             BudgetSpent: it would go over the budget. Replies in the store are still given.
+            Stopped: it is not in the store, and `stop` was called.
             StoreError: the store cannot be used.
         """
-        counts = self._meter.counts
-        counts.asked += 1
+        _, outcome = await self.keyed(request)
+        return outcome
+
+    async def keyed(self, request: Request) -> tuple[str, Reply | Failed]:
+        """The key under which the reply is stored, and the reply; see `__call__`."""
         body = body_of(request)
         key = key_of(request, body)
+        return key, await self._find_or_ask(request, body, key)
+
+    async def _find_or_ask(self, request: Request, body: bytes, key: str) -> Reply | Failed:
+        counts = self._meter.counts
+        counts.asked += 1
         while flight := self._flights.get(key):
             # Shielded: a cancelled follower must not cancel what others wait for.
             if shared := await asyncio.shield(flight):
@@ -217,6 +275,65 @@ async def each(
                 working -= 1
             else:
                 yield result
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+
+
+async def each_in_order(
+    work: Callable[[Item], Awaitable[Result]], items: Iterable[Item], *, in_flight: int, ahead: int = 8192
+) -> AsyncGenerator[list[Result], None]:
+    """Work on items side by side, and give their results in the items' order: lists of those that are done in a row.
+
+    Items are taken as with `each`.
+
+    Args:
+        work: what to do with one item. Its first error stops everything and is raised; but where it raises `Stopped`,
+            this result is left out, no more items are taken, and what is under way is still finished and given.
+        items: any iterable.
+        in_flight: the most items at once.
+        ahead: the most items taken and not given, so that a slow one does not make the others' results pile up.
+    """
+    source, slots, most = iter(items), deque[list[Any]](), max(ahead, in_flight)
+    news, room = asyncio.Event(), asyncio.Event()
+    pending, done, errors = object(), object(), list[BaseException]()
+
+    async def run() -> None:
+        nonlocal source
+        try:
+            while True:
+                while len(slots) >= most:
+                    room.clear()
+                    await room.wait()
+                if (item := next(source, done)) is done:
+                    return
+                slots.append(slot := [pending])
+                try:
+                    slot[0] = await work(cast(Item, item))
+                except Stopped:
+                    source = iter(())
+                    slot.clear()
+                if slots[0] is slot:
+                    news.set()
+        except (Exception, asyncio.CancelledError) as error:
+            errors.append(error)
+        finally:
+            news.set()
+
+    workers = [asyncio.ensure_future(run()) for _ in range(in_flight)]
+    try:
+        while slots or not all(worker.done() for worker in workers):
+            await news.wait()
+            news.clear()
+            if errors:
+                raise errors[0]
+            ready: list[Result] = []
+            while slots and not (slots[0] and slots[0][0] is pending):
+                ready += slots.popleft()
+            room.set()
+            if ready:
+                yield ready
     finally:
         for worker in workers:
             worker.cancel()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 
 from msgspec import Struct
 
 from seqtune.errors import BudgetSpent, TeacherError
+from seqtune.llm.reply import Stopped
 from seqtune.llm.request import Request
 
 BYTES_PER_TOKEN = 3  # on the safe side for English (about 4), right for Chinese
@@ -77,6 +79,7 @@ class Meter:
                 "a budget in dollars needs the model's price, which is unknown", fix="give the price, or limit tokens"
             )
         self.counts = Counts()
+        self.stopping = asyncio.Event()
         self._budget = budget
         self._limited = budget.tokens is not None or budget.cost_usd is not None
         self._on_their_way = self._settled = 0
@@ -96,7 +99,10 @@ class Meter:
 
         Raises:
             BudgetSpent: it would go over the budget; nothing was counted.
+            Stopped: nothing is to be sent any more.
         """
+        if self.stopping.is_set():
+            raise Stopped
         budget = self._budget
         if budget.requests is not None and self.counts.sent >= budget.requests:
             raise _spent(f"{budget.requests:,} requests were sent")
@@ -129,6 +135,18 @@ class Meter:
         self.counts.completion_tokens += completion_tokens
         if prompt_tokens or completion_tokens:
             self._settled += 1
+
+    async def rest(self, seconds: float) -> None:
+        """Wait so long before something is sent again.
+
+        Raises:
+            Stopped: at once when nothing is to be sent any more.
+        """
+        try:
+            await asyncio.wait_for(self.stopping.wait(), seconds)
+        except (asyncio.TimeoutError, TimeoutError):
+            return
+        raise Stopped
 
 
 def _spent(what: str) -> BudgetSpent:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+import math
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import partial
 from pathlib import Path
 from random import Random
-from time import time
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import aiohttp
 import msgspec
@@ -23,12 +25,23 @@ from seqtune.llm.budget import Meter
 from seqtune.llm.endpoint import KEY, KEY_FILE, Endpoint, find_key
 from seqtune.llm.gate import Gate
 from seqtune.llm.reply import COSTLY, PERMANENT, Failed, Reason, Reply, read_completion
-from seqtune.llm.request import Request
+from seqtune.llm.request import Request, body_of
+
+if TYPE_CHECKING:
+    from seqtune.llm.asking import Backend
 
 RETRIED = {408: "timeout", 409: "server_error", 425: "server_error", 429: "rate_limited"}
 MAX_BACKOFF_S = 30.0
 CONNECT_S = 15.0
+UNREACHED_S = 4.0  # a wrong port is told soon; once anything was connected to, the full patience applies
 FLOOR_SHARE = 4  # the adaptive mode never goes below a quarter of the ceiling
+# Nothing else can succeed either: a wrong key, an empty account; and before the first good answer, which shows the
+# opposite, a model that may not be used or is not there. Later a 403 may be about one flagged prompt.
+STOPPING_STATUSES = frozenset({401, 402})
+STOPPING_AT_FIRST = frozenset({403, 404})
+# What servers answer to a `response_format` that they do not know.
+UNKNOWN_SETTING = frozenset({400, 422})
+NOBODY = "is the server running, and is this its port? Check the address"
 FIXES = {
     400: "the server does not take the request: see what it says; a prompt too long, or a setting it does not know",
     401: f"set {KEY}, or {KEY_FILE} to a file with the key",
@@ -58,19 +71,19 @@ class Patience(Struct, frozen=True, kw_only=True):
     backoff_s: float = 0.5
 
 
-@dataclass(frozen=True)
-class Line:
-    """One address, ready to be called."""
+class Tried(NamedTuple):
+    """How one try went, and how long the server asks to wait before the next."""
 
-    url: URL
-    headers: Mapping[str, str]
-    key: str | None
-    gate: Gate
-
-
-class _Try(NamedTuple):
     outcome: Reply | Failed
     retry_after_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """One address, ready to be called: one try within so many seconds, and the gate to it."""
+
+    send: Callable[[Request, bytes, float], Awaitable[Tried]]
+    gate: Gate
 
 
 @asynccontextmanager
@@ -81,8 +94,8 @@ async def open_client(
     adaptive: bool = False,
     patience: Patience | None = None,
     key_file: str | Path | None = None,
-) -> AsyncIterator[Client]:
-    """A client whose addresses share the work.
+) -> AsyncIterator[Backend]:
+    """Asking over HTTP, with addresses that share the work.
 
     Args:
         endpoints: addresses of one model.
@@ -96,34 +109,68 @@ async def open_client(
     """
     share = max(1, -(-concurrency // len(endpoints)))
     floor = max(1, share // FLOOR_SHARE) if adaptive else None
-    lines = [_line(endpoint, Gate(share, floor=floor), key_file) for endpoint in endpoints]
+    keys = [find_key(endpoint.url, key_file=key_file) for endpoint in endpoints]
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60)
+    reached, tracing = asyncio.Event(), aiohttp.TraceConfig()
+
+    async def connected(*_: object) -> None:
+        reached.set()
+
+    tracing.on_connection_create_end.append(connected)
     # No redirects and no cookies: what is sent goes to the address that was named, and to no other.
-    async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
-        yield Client(session, lines, patience or Patience())
+    async with aiohttp.ClientSession(
+        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trace_configs=[tracing]
+    ) as session:
+        lines = [
+            Line(partial(_post, session, URL(f"{endpoint.url}/chat/completions"), key), Gate(share, floor=floor))
+            for endpoint, key in zip(endpoints, keys, strict=True)
+        ]
+        yield Client(lines, patience or Patience(), reached).ask
 
 
-def _line(endpoint: Endpoint, gate: Gate, key_file: str | Path | None) -> Line:
-    key = find_key(endpoint.url, key_file=key_file)
-    headers = {"Content-Type": "application/json", "User-Agent": f"seqtune/{__version__}"}
-    if key:
-        headers["Authorization"] = f"Bearer {key}"
-    return Line(URL(f"{endpoint.url}/chat/completions"), headers, key, gate)
+def headers_with(key: str | None) -> dict[str, str]:
+    """What every request to a server says of us."""
+    agent = {"User-Agent": f"seqtune/{__version__}"}
+    return {**agent, "Authorization": f"Bearer {key}"} if key else agent
 
 
 class Client:
-    """Owns the session and the gates of the addresses; made by `open_client`."""
+    """Tries with patience over a few lines.
 
-    def __init__(self, session: aiohttp.ClientSession, lines: Sequence[Line], patience: Patience) -> None:
-        self._session, self._lines, self._patience = session, lines, patience
+    Args:
+        lines: addresses of one model.
+        patience: how long and how often to try.
+        reached: set once there was a connection; until then nobody is waited for.
+    """
+
+    def __init__(self, lines: Sequence[Line], patience: Patience, reached: asyncio.Event) -> None:
+        self._lines, self._patience, self._reached = lines, patience, reached
         self._random = Random()
+        self._answered = self._formats_refused = False
+        self._give_up_at = math.inf  # where nobody was reached by then
 
     async def ask(self, request: Request, body: bytes, meter: Meter) -> Reply | Failed:
         """A good reply, or the reason of the last try.
 
+        Where the server refuses a request with a `response_format`, the same is sent without, and if that is
+        answered, all later ones are: many servers know no JSON schemas, and a prompt says in words what it wants too.
+
         Raises:
             BudgetSpent: the next try would go over the budget.
+            Stopped: nothing more is to be sent.
         """
+        if request.response_format is None:
+            return await self._ask(request, body, meter)
+        if not self._formats_refused:
+            outcome = await self._ask(request, body, meter)
+            if isinstance(outcome, Reply) or outcome.status not in UNKNOWN_SETTING:
+                return outcome
+        plain = msgspec.structs.replace(request, response_format=None)
+        outcome = await self._ask(plain, body_of(plain), meter)
+        self._formats_refused |= isinstance(outcome, Reply)
+        return outcome
+
+    async def _ask(self, request: Request, body: bytes, meter: Meter) -> Reply | Failed:
         clock, patience = asyncio.get_running_loop().time, self._patience
         ends, outcome, last, costly = 0.0, None, None, 0
         for tries in range(1, patience.tries + 1):
@@ -135,13 +182,13 @@ class Client:
                 line.gate.leave()
                 return outcome
             outcome, wait_s = await self._admitted(line, request, body, meter, timeout_s, tries)
-            if isinstance(outcome, Reply) or outcome.reason in PERMANENT:
+            if isinstance(outcome, Reply) or outcome.reason in PERMANENT or outcome.stops:
                 return outcome
             costly += outcome.reason in COSTLY
             if costly >= patience.costly_tries or tries == patience.tries or clock() + wait_s > ends:
                 return outcome
             last = line
-            await asyncio.sleep(wait_s)
+            await meter.rest(wait_s)
         raise AssertionError("patience without tries")  # checked when the teacher is opened
 
     def _least_busy(self, last: Line | None) -> Line:
@@ -159,7 +206,7 @@ class Client:
             meter.admit(request, body)
             meter.counts.retried += tries > 1
             try:
-                outcome, retry_after_s = await self._try(line, request, body, timeout_s)
+                outcome, retry_after_s = await line.send(request, body, timeout_s)
                 prompt_tokens, completion_tokens = outcome.prompt_tokens, outcome.completion_tokens
             finally:
                 meter.settle(prompt_tokens, completion_tokens)
@@ -167,36 +214,52 @@ class Client:
             line.gate.leave()
         if isinstance(outcome, Reply):
             line.gate.praise()
+            self._answered = True
             return outcome, 0.0
         backoff_s = min(MAX_BACKOFF_S, self._patience.backoff_s * 2 ** (tries - 1)) * (0.5 + self._random.random() / 2)
         wait_s = backoff_s if retry_after_s is None else retry_after_s * (1 + self._random.random() / 10)
-        if retry_after_s is not None or outcome.reason in ("rate_limited", "connection"):
+        outcome = self._judged(msgspec.structs.replace(outcome, tries=tries), wait_s)
+        # No pause where nothing can succeed: all others are to be told the same at once.
+        if not outcome.stops and (retry_after_s is not None or outcome.reason in ("rate_limited", "connection")):
             line.gate.blame(min(wait_s, self._patience.deadline_s))
-        return msgspec.structs.replace(outcome, tries=tries), wait_s
+        return outcome, wait_s
 
-    async def _try(self, line: Line, request: Request, body: bytes, timeout_s: float) -> _Try:
-        clock = asyncio.get_running_loop().time
-        started = clock()
-        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(CONNECT_S, timeout_s))
-        try:
-            async with self._session.post(
-                line.url, data=body, headers=line.headers, timeout=timeout, allow_redirects=False
-            ) as response:
-                raw = await response.read()
-        except (asyncio.TimeoutError, TimeoutError):
-            return _Try(Failed("timeout", f"no whole answer within {timeout_s:.3g} s"))
-        except aiohttp.ClientPayloadError as error:
-            return _Try(Failed("cut", shorten(str(error))))
-        except (aiohttp.ClientError, OSError) as error:
-            return _Try(Failed("connection", shorten(f"{type(error).__name__}: {error}")))
-        if response.status == 200:
-            outcome = read_completion(raw, round(clock() - started, 4), cut_ok=request.cut_ok)
-            return _Try(outcome if isinstance(outcome, Reply) else _without_key(outcome, line.key))
-        failed = _without_key(_refusal(response.status, raw), line.key)
-        return _Try(failed, _retry_after_s(response.headers))
+    def _judged(self, failed: Failed, wait_s: float) -> Failed:
+        """The failure, marked where no other request can succeed either."""
+        now = asyncio.get_running_loop().time()
+        if failed.reason == "connection" and not self._reached.is_set():
+            self._give_up_at = min(self._give_up_at, now + UNREACHED_S)
+            if now + wait_s >= self._give_up_at:
+                return msgspec.structs.replace(failed, fix=NOBODY, stops=True)
+        stops = failed.status in STOPPING_STATUSES or failed.fix == FIXES[402]
+        stops |= failed.status in STOPPING_AT_FIRST and not self._answered
+        return msgspec.structs.replace(failed, stops=stops)
 
 
-def _refusal(status: int, raw: bytes) -> Failed:
+async def _post(
+    session: aiohttp.ClientSession, url: URL, key: str | None, request: Request, body: bytes, timeout_s: float
+) -> Tried:
+    started = time.monotonic()
+    timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(CONNECT_S, timeout_s))
+    headers = {"Content-Type": "application/json", **headers_with(key)}
+    try:
+        async with session.post(url, data=body, headers=headers, timeout=timeout, allow_redirects=False) as response:
+            raw = await response.read()
+    except aiohttp.ServerTimeoutError:  # of connecting: no other limit than the whole is set
+        return Tried(Failed("connection", f"no connection within {min(CONNECT_S, timeout_s):.3g} s"))
+    except (asyncio.TimeoutError, TimeoutError):
+        return Tried(Failed("timeout", f"no whole answer within {timeout_s:.3g} s"))
+    except aiohttp.ClientPayloadError as error:
+        return Tried(Failed("cut", shorten(str(error))))
+    except (aiohttp.ClientError, OSError) as error:
+        return Tried(Failed("connection", shorten(f"{type(error).__name__}: {error}")))
+    if response.status == 200:
+        outcome = read_completion(raw, round(time.monotonic() - started, 4), cut_ok=request.cut_ok)
+        return Tried(outcome if isinstance(outcome, Reply) else without_key(outcome, key))
+    return Tried(without_key(refusal(response.status, raw), key), retry_after_s_of(response.headers))
+
+
+def refusal(status: int, raw: bytes) -> Failed:
     """What an answer with another status than 200 says: to be tried again, or final."""
     text = raw.decode("utf-8", "replace")
     reason: Reason = "server_error" if status >= 500 else RETRIED.get(status, "refused")  # type: ignore[assignment]
@@ -206,7 +269,7 @@ def _refusal(status: int, raw: bytes) -> Failed:
     return Failed(reason, shorten(text, 300), fix, status)
 
 
-def _without_key(failed: Failed, key: str | None) -> Failed:
+def without_key(failed: Failed, key: str | None) -> Failed:
     """Servers repeat what they were sent; a key must reach no log and no store. Half a key is taken out as well."""
     if not key:
         return failed
@@ -216,7 +279,7 @@ def _without_key(failed: Failed, key: str | None) -> Failed:
     return msgspec.structs.replace(failed, detail=detail)
 
 
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+def retry_after_s_of(headers: Mapping[str, str]) -> float | None:
     """Seconds that the server asks to wait for: a number, a date, or OpenAI's milliseconds."""
     try:
         if (milliseconds := headers.get("retry-after-ms")) is not None:
@@ -224,7 +287,7 @@ def _retry_after_s(headers: Mapping[str, str]) -> float | None:
         elif (value := headers.get("Retry-After")) is None:
             return None
         else:
-            seconds = float(value) if value[:1].isdigit() else parsedate_to_datetime(value).timestamp() - time()
+            seconds = float(value) if value[:1].isdigit() else parsedate_to_datetime(value).timestamp() - time.time()
     except (ValueError, TypeError, OverflowError):
         return None
     return max(0.0, seconds) if seconds < 1e9 else None

@@ -26,6 +26,8 @@ from seqtune.errors import DataError, RecipeError, did_you_mean
 Rule = Callable[[dict[str, Any]], "str | None"]
 
 FAULTS = ("500", "429", "hang", "cut", "empty", "not_json", "wrong_json", "refusal", "length")
+CHANGED = ("empty", "length", "refusal")  # these come as a completion
+REFUSAL = "I'm sorry, but I can't help with that."
 LOOPBACK = "127.0.0.1"
 HANG_S = 3600.0
 WORDS = (
@@ -45,6 +47,9 @@ class Mock:
         retry_after_s: what a 429 asks for.
         seed: of the faults.
         key: where given, requests without it as bearer token are refused with 401.
+        batch_s: how long a batch takes.
+        files, batches: what the Batch API was given and made, by id; `batched` counts the requests by their custom_id.
+        refuses_formats: requests with a `response_format` are refused with 400, as by servers that know none.
         came, answered: number of requests, and of good answers, by the hash of the body.
         happened: number of requests by fault, or "good".
     """
@@ -60,6 +65,11 @@ class Mock:
     happened: Counter[str] = field(default_factory=Counter)
     most_at_once: int = 0
     inside: int = 0
+    refuses_formats: bool = False
+    batch_s: float = 0.0
+    files: dict[str, bytes] = field(default_factory=dict)
+    batches: dict[str, dict[str, Any]] = field(default_factory=dict)
+    batched: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         for name, rate in self.faults.items():
@@ -86,7 +96,8 @@ async def serving(mock: Mock, port: int = 0) -> AsyncIterator[str]:
         mock: how to answer.
         port: 0 for any that is free.
     """
-    app = web.Application(client_max_size=64 << 20)
+    app = web.Application(client_max_size=256 << 20)
+    app.add_routes(_batch_routes(mock))
     app.router.add_post("/v1/chat/completions", partial(_complete, mock))
     app.router.add_get("/v1/models", _models)
     app.router.add_get("/stats", partial(_stats, mock))
@@ -114,6 +125,8 @@ async def _stats(mock: Mock, request: web.Request) -> web.Response:
             "happened": mock.happened,
             "came": mock.came,
             "answered": mock.answered,
+            "batches": len(mock.batches),
+            "batched": mock.batched,
         },
     )
 
@@ -127,6 +140,8 @@ async def _complete(mock: Mock, request: web.Request) -> web.StreamResponse:
         asked = msgspec.json.decode(body, type=dict[str, Any])
         name = body_hash(body)
         fault = _draw_fault(mock, name)
+        if mock.refuses_formats and "response_format" in asked:
+            return _error(400, "Unrecognized request argument supplied: response_format")
         mock.inside += 1
         mock.most_at_once = max(mock.most_at_once, mock.inside)
         try:
@@ -167,12 +182,98 @@ async def _answer(mock: Mock, request: web.Request, asked: dict[str, Any], name:
         return await _send_half(request, msgspec.json.encode(_completion(asked, text, "stop")))
     if fault == "good":
         mock.answered[name] += 1
-    changed = {
-        "empty": ("", "stop"),
-        "length": (text[: len(text) // 2], "length"),
-        "refusal": ("I'm sorry, but I can't help with that.", "stop"),
+    return _json(200, _completion(asked, *_changed(text, fault)))
+
+
+def _changed(text: str, fault: str) -> tuple[str, str]:
+    """The reply's text and finish reason under a fault of `CHANGED`, or none."""
+    if fault == "empty":
+        return "", "stop"
+    if fault == "length":
+        return text[: len(text) // 2], "length"
+    return (REFUSAL if fault == "refusal" else text), "stop"
+
+
+def _batch_routes(mock: Mock) -> list[web.RouteDef]:
+    return [
+        web.post("/v1/files", partial(_take_file, mock)),
+        web.get("/v1/files/{id}/content", partial(_give_file, mock)),
+        web.post("/v1/batches", partial(_take_batch, mock)),
+        web.get("/v1/batches", partial(_list_batches, mock)),
+        web.get("/v1/batches/{id}", partial(_give_batch, mock)),
+    ]
+
+
+async def _take_file(mock: Mock, request: web.Request) -> web.Response:
+    form = await request.post()
+    file = form.get("file")
+    if form.get("purpose") != "batch" or not isinstance(file, web.FileField):
+        return _error(400, "a file for purpose 'batch' is wanted")
+    return _json(200, {"id": _filed(mock, file.file.read()), "object": "file", "purpose": "batch"})
+
+
+def _filed(mock: Mock, content: bytes) -> str:
+    name = f"file-{len(mock.files)}"
+    mock.files[name] = content
+    return name
+
+
+async def _give_file(mock: Mock, request: web.Request) -> web.Response:
+    content = mock.files.get(request.match_info["id"])
+    return _error(404, "no such file") if content is None else web.Response(body=content)
+
+
+async def _take_batch(mock: Mock, request: web.Request) -> web.Response:
+    asked = await request.json()
+    if (lines := mock.files.get(asked.get("input_file_id"))) is None:
+        return _error(400, "no such input file")
+    batch = {
+        "id": f"batch-{len(mock.batches)}",
+        "object": "batch",
+        "input_file_id": asked["input_file_id"],
+        "metadata": asked.get("metadata"),
+        "status": "in_progress",
     }
-    return _json(200, _completion(asked, *changed.get(fault, (text, "stop"))))
+    mock.batches[batch["id"]] = batch
+    mock.batched.update(msgspec.json.decode(line)["custom_id"] for line in lines.splitlines())
+    asyncio.get_running_loop().call_later(mock.batch_s, _finish_batch, mock, batch, lines)
+    return _json(200, batch)
+
+
+def _finish_batch(mock: Mock, batch: dict[str, Any], lines: bytes) -> None:
+    answered = [_batch_line(mock, msgspec.json.decode(line)) for line in lines.splitlines()]
+    for name, good in (("output_file_id", True), ("error_file_id", False)):
+        if some := [line for line in answered if (line["error"] is None) == good]:
+            batch[name] = _filed(mock, b"".join([msgspec.json.encode(line) + b"\n" for line in some]))
+    batch["status"] = "completed"
+
+
+def _batch_line(mock: Mock, line: dict[str, Any]) -> dict[str, Any]:
+    """A line's answer; faults that a line cannot show are shown as a line that expired."""
+    asked, name = line["body"], body_hash(msgspec.json.encode(line["body"]))
+    fault = _draw_fault(mock, name)
+    mock.happened[fault] += 1
+    text = mock.rule(asked)
+    status = 200
+    body: Any = None
+    if text is None or fault == "500":
+        status, body = (404, "there is no recorded reply") if text is None else (500, "the server has a bad moment")
+    elif fault in ("good", *CHANGED):
+        mock.answered[name] += fault == "good"
+        body = _completion(asked, *_changed(text, fault))
+    error = None if body else {"code": "batch_expired", "message": "This request could not be executed in time."}
+    response = {"status_code": status, "body": body} if body else None
+    return {"id": f"line-{name}", "custom_id": line["custom_id"], "response": response, "error": error}
+
+
+async def _list_batches(mock: Mock, request: web.Request) -> web.Response:
+    newest = [*mock.batches.values()][::-1][: int(request.query.get("limit", 20))]
+    return _json(200, {"object": "list", "data": newest, "has_more": len(newest) < len(mock.batches)})
+
+
+async def _give_batch(mock: Mock, request: web.Request) -> web.Response:
+    batch = mock.batches.get(request.match_info["id"])
+    return _error(404, "no such batch") if batch is None else _json(200, batch)
 
 
 async def _send_half(request: web.Request, body: bytes) -> web.StreamResponse:

@@ -19,6 +19,10 @@ COSTLY: frozenset[Reason] = frozenset({"empty", "length"})
 PERMANENT: frozenset[Reason] = frozenset({"filtered", "refused"})
 
 
+class Stopped(Exception):
+    """Nothing more is asked, as was wanted: no error, but a way out of the work on a row."""
+
+
 class TokenLogprob(Struct, frozen=True, omit_defaults=True):
     """A token of the reply with its log probability (natural), and the likeliest tokens at its place."""
 
@@ -59,6 +63,7 @@ class Failed(Struct, frozen=True, omit_defaults=True):
         status: the HTTP status, 0 where there was none.
         tries: how often the model was asked.
         prompt_tokens, completion_tokens: what the last try cost all the same.
+        stops: no further request can succeed either: a wrong key, no money, no such model, nobody at the address.
     """
 
     reason: Reason
@@ -68,6 +73,7 @@ class Failed(Struct, frozen=True, omit_defaults=True):
     tries: int = 1
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    stops: bool = False
 
     def __str__(self) -> str:
         status = f" {self.status}" if self.status else ""

@@ -84,7 +84,6 @@ def json_schema(schema: dict[str, Any], name: str = "reply") -> dict[str, Any]:
 
 
 _encode = msgspec.json.Encoder().encode
-_encode_sorted = msgspec.json.Encoder(order="deterministic").encode
 
 
 def body_of(request: Request) -> bytes:
@@ -95,29 +94,15 @@ def body_of(request: Request) -> bytes:
 
 
 def key_of(request: Request, body: bytes | None = None) -> str:
-    """The key of a request: 32 hex digits, the hash of what is sent and of `attempt`.
+    """The key of a request: 32 hex digits, the hash of what is sent and of `attempt` and `cut_ok`.
 
-    The order of the keys of a mapping does not matter, but for `properties` of a JSON schema: servers write them in
-    that order, so it changes replies.
+    The order of a schema's properties is part of it: servers write them in that order, so it changes replies.
 
     Args:
         body: what `body_of` gave, where it is at hand.
     """
     sent = body if body is not None else body_of(request)
-    if request.response_format is not None:
-        ordered = _with_ordered_properties(request.response_format)
-        sent = _encode_sorted([structs.replace(request, response_format=None), ordered])
-    own = b"%d %d\n" % (request.attempt, request.cut_ok)
-    return blake2b(own + sent, digest_size=16).hexdigest()
-
-
-def _with_ordered_properties(node: Any) -> Any:
-    """The schema with each `properties` as a list of pairs, which keeps its order when keys are sorted."""
-    if isinstance(node, dict):
-        inner = {key: _with_ordered_properties(value) for key, value in node.items()}
-        properties = inner.get("properties")
-        return {**inner, "properties": [*properties.items()]} if isinstance(properties, dict) else inner
-    return [_with_ordered_properties(value) for value in node] if isinstance(node, list | tuple) else node
+    return blake2b(b"%d %d\n" % (request.attempt, request.cut_ok) + sent, digest_size=16).hexdigest()
 
 
 def recorded(request: Request, body: bytes) -> str:

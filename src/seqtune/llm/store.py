@@ -246,7 +246,7 @@ def shelves(path: Path) -> list[Shelf]:
     query = """SELECT model, sum(good), sum(NOT good), sum(p), sum(c), min(created), max(created) FROM (
       SELECT model, 1 AS good, prompt_tokens AS p, completion_tokens AS c, created FROM replies
       UNION ALL SELECT model, 0, 0, 0, created FROM failures) GROUP BY model ORDER BY model"""
-    with _looking_at(path) as connection:
+    with looking_at(path) as connection:
         return [Shelf(*row) for row in connection.execute(query)]
 
 
@@ -266,7 +266,7 @@ def prune(
         conditions.append("created < strftime('%Y-%m-%dT%H:%M:%SZ', 'now', ?)")
         values.append(f"-{older_than_days} days")
     where, deleted = " AND ".join(conditions), 0
-    with _looking_at(path) as connection:
+    with looking_at(path) as connection:
         for table in ("failures",) if failures_only else ("failures", "replies"):
             some = f"DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} WHERE {where} LIMIT {PRUNE_ROWS})"
             while gone := connection.execute(some, values).rowcount:
@@ -276,6 +276,17 @@ def prune(
     return deleted
 
 
+def recent(path: Path, model: str, limit: int) -> list[tuple[str, int, int]]:
+    """The latest requests to a model that got a good reply: request as JSON, prompt tokens, completion tokens.
+
+    Raises:
+        StoreError: there is no store, or the file is something else.
+    """
+    query = "SELECT request, prompt_tokens, completion_tokens FROM replies WHERE model = ? ORDER BY rowid DESC LIMIT ?"
+    with looking_at(path) as connection:
+        return connection.execute(query, (model, limit)).fetchall()
+
+
 def records(path: Path, *, model: str | None = None) -> Iterator[dict[str, Any]]:
     """The good replies as mappings, oldest first; what the mock server's replay mode reads.
 
@@ -283,14 +294,15 @@ def records(path: Path, *, model: str | None = None) -> Iterator[dict[str, Any]]
         StoreError: there is no store, or the file is something else.
     """
     query = "SELECT key, model, request, reply, created FROM replies WHERE ? IS NULL OR model = ? ORDER BY rowid"
-    with _looking_at(path) as connection:
+    with looking_at(path) as connection:
         for key, name, request, reply, created in connection.execute(query, (model, model)):
             raw = msgspec.Raw(request.encode()), msgspec.Raw(reply.encode())
             yield {"key": key, "model": name, "created": created, "request": raw[0], "reply": raw[1]}
 
 
 @contextmanager
-def _looking_at(path: Path) -> Iterator[sqlite3.Connection]:
+def looking_at(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection of its own to a store that is there; what goes wrong with it is a `StoreError`."""
     with _said_of(path):
         connection = open_connection(path, must_exist=True)
         try:

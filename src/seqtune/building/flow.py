@@ -1,0 +1,419 @@
+"""From rows to outcomes, in the order of the source: one by one, or many side by side where a teacher is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
+from contextlib import AsyncExitStack, aclosing, contextmanager
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from seqtune.building.contamination import load_overlap
+from seqtune.building.gold import Skip
+from seqtune.building.mix import Mix, transform
+from seqtune.building.near import NearSet
+from seqtune.building.prompting import few_shot_order
+from seqtune.building.settings import BuildSettings
+from seqtune.building.teaching import NoAnswer, Tally, Teachers, Unreadable
+from seqtune.data.detection import Detection
+from seqtune.data.example import Example, prompt_text
+from seqtune.data.failure import Failure
+from seqtune.data.ids import IdSet
+from seqtune.data.reader import rows
+from seqtune.errors import DataError, SeqtuneError, TeacherError, shorten
+from seqtune.llm.asking import Teacher, each_in_order, open_teacher
+from seqtune.llm.budget import Budget, Price
+from seqtune.llm.budget import Counts as Spent
+from seqtune.llm.prices import find_price, parse_price
+from seqtune.llm.reply import Stopped
+
+DUPLICATE = "the same row, with the same own id, stands earlier"
+NEAR_DUPLICATE = "nearly the same row stands earlier"
+BLOCK_ROWS = 256  # of these, rows that share a few-shot order are asked together, so that prefix caches keep hitting
+GRACE_S = 30.0  # what is on its way when the user stops gets this long to come back
+TICK_S = 0.5
+
+Result = TypeVar("Result")
+OnDetect = Callable[[Detection], object]
+
+
+@dataclass
+class Counts:
+    """What became of the rows so far; where a teacher is asked, also what it was asked and what it cost."""
+
+    read: int = 0
+    examples: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+    made: Counter[str] = field(default_factory=Counter)
+    steps: Counter[int] = field(default_factory=Counter)
+    rows_in_all: int | None = None
+    model: str = ""
+    judge: str = ""
+    tally: Tally = field(default_factory=Tally)
+    spent: Spent = field(default_factory=Spent)
+    cost_usd: float | None = None
+    asking_s: float = 0.0
+
+    @property
+    def done(self) -> int:
+        """Rows that have come to their end."""
+        return self.examples + self.skipped.total() + self.failed.total()
+
+
+OnProgress = Callable[[Counts], None]
+
+
+class Chained(NamedTuple):
+    """A row of the result, the row of the control set that goes with it, and which part of the mix made it."""
+
+    example: Example
+    control: Example
+    title: str
+
+
+class Skipped(NamedTuple):
+    """A row that no chain fits, and why."""
+
+    reason: str
+    example: Example
+
+
+Outcome = Chained | Skipped | Failure
+
+
+@dataclass
+class Halt:
+    """Why a build came to its end before the rows did.
+
+    Args:
+        interrupted: the user stopped it.
+        error: what else stopped it; raised when the finished rows are written.
+    """
+
+    interrupted: bool = False
+    error: SeqtuneError | None = None
+
+    def __bool__(self) -> bool:
+        return self.interrupted or self.error is not None
+
+
+def outcomes(settings: BuildSettings, mix: Mix, counts: Counts, on_detect: OnDetect | None = None) -> Iterator[Outcome]:
+    """What becomes of each row, without a teacher; counts along.
+
+    Raises:
+        DataError: the source cannot be read; with `strict`, at the first bad row.
+        TeacherError: a chain asks a teacher.
+    """
+    for row in _prepared(settings, counts, on_detect):
+        outcome = _at_once(_outcome(row, mix, None))
+        _count(counts, outcome)
+        yield outcome
+
+
+def _at_once(work: Coroutine[Any, Any, Result]) -> Result:
+    """The result of a coroutine that waits for nothing."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        result: Result = end.value
+        return result
+    raise AssertionError("a chain waits for something other than a teacher")
+
+
+def _prepared(
+    settings: BuildSettings, counts: Counts, on_detect: OnDetect | None
+) -> Iterator[Example | Skipped | Failure]:
+    """The rows as read; those that need no chain to know their end, as that."""
+    seen = IdSet() if settings.duplicates == "skip" else None
+    overlap = load_overlap(settings.contamination) if settings.contamination else None
+    for row in source_rows(settings, on_detect):
+        counts.read += 1
+        if isinstance(row, Failure):
+            yield row
+        elif seen is not None and not seen.add(row.id):
+            yield Skipped(DUPLICATE, row)
+        elif overlap and (name := overlap(row)):
+            yield Skipped(_overlaps(name), row)
+        else:
+            yield row
+
+
+def _overlaps(name: str) -> str:
+    return f"overlaps with {name}"
+
+
+def source_rows(settings: BuildSettings, on_detect: OnDetect | None = None) -> Iterator[Example | Failure]:
+    """The rows of all sources, up to the limit.
+
+    Raises:
+        DataError: a source cannot be read; with `strict`, at the first bad row.
+    """
+    sources = [settings.from_] if isinstance(settings.from_, str) else settings.from_
+    found = chain.from_iterable(
+        rows(source, format=settings.format, columns=settings.columns, on_detect=on_detect) for source in sources
+    )
+    for row in islice(found, settings.limit):
+        if settings.strict and isinstance(row, Failure):
+            raise DataError(str(row), fix=f"{row.fix or 'mend the row'}; without --strict it is counted and left out")
+        yield row
+
+
+async def _outcome(row: Example | Skipped | Failure, mix: Mix, teachers: Teachers | None) -> Outcome:
+    if not isinstance(row, Example):
+        return row
+    try:
+        made = await transform(row, mix, teachers)
+    except NoAnswer as error:
+        reason = f"no answer of the teacher ({error.stage}: {error.failed.reason})"
+        fix = error.failed.fix or "run the same command again: what is missing is asked again"
+        return Failure(*_place(row), reason, str(error.failed).partition("\n")[0], fix)
+    except Unreadable as error:
+        reason = f"the teacher's reply cannot be read ({error.stage})"
+        return Failure(*_place(row), reason, shorten(error.reply), reply=error.reply, key=error.key)
+    if isinstance(made, Skip):
+        return Skipped(made.reason, row)
+    return Chained(made.example, made.control or row, made.title)
+
+
+def _place(row: Example) -> tuple[str, int]:
+    return (row.origin[0].source, row.origin[0].row) if row.origin else ("", 0)
+
+
+def _count(counts: Counts, outcome: Outcome) -> None:
+    if isinstance(outcome, Failure):
+        counts.failed[outcome.reason] += 1
+    elif isinstance(outcome, Skipped):
+        counts.skipped[outcome.reason] += 1
+    else:
+        counts.examples += 1
+        counts.made[outcome.title] += 1
+        counts.steps[len(outcome.example.steps) or 1] += 1
+
+
+def taught_outcomes(
+    settings: BuildSettings,
+    mix: Mix,
+    counts: Counts,
+    halt: Halt,
+    on_detect: OnDetect | None = None,
+    on_progress: OnProgress | None = None,
+) -> Iterator[Outcome]:
+    """What becomes of each row, with a teacher; counts along.
+
+    Ends early, and says so in `halt`, where the user stops it, the budget is spent or the teacher can answer nothing;
+    what is on its way gets `GRACE_S` to come back, and rows that are not at their end then are left out.
+
+    Raises:
+        DataError: the source cannot be read; with `strict`, at the first bad row.
+        TeacherError: the teacher cannot be asked as it was named.
+        StoreError: the reply store cannot be used.
+    """
+    loop = asyncio.new_event_loop()
+    blocks = _taught_blocks(settings, mix, counts, halt, on_detect, on_progress)
+    try:
+        while block := loop.run_until_complete(anext(blocks, None)):
+            yield from block
+    finally:
+        loop.run_until_complete(blocks.aclose())
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+async def _taught_blocks(
+    settings: BuildSettings,
+    mix: Mix,
+    counts: Counts,
+    halt: Halt,
+    on_detect: OnDetect | None,
+    on_progress: OnProgress | None,
+) -> AsyncGenerator[list[Outcome], None]:
+    settle = _settler(settings, counts)
+    async with AsyncExitStack() as stack:
+        teachers = await open_teachers(stack, settings, counts)
+        running = _Running(teachers, halt)
+        stack.enter_context(running.stopped_by_the_user())
+        counts.rows_in_all = _count_rows(settings) if on_progress else None
+        stack.callback(_keep_telling(counts, teachers, on_progress).cancel)
+
+        async def work(item: tuple[int, Example | Skipped | Failure]) -> tuple[int, Outcome]:
+            return item[0], await running.finish(_outcome(item[1], mix, teachers))
+
+        items = _asked_together(_prepared(settings, counts, on_detect), settings.seed)
+        found = each_in_order(work, items, in_flight=_rows_in_flight(settings))
+        async with aclosing(found) as results:
+            waiting: list[tuple[int, Outcome]] = []
+            async for some in results:
+                waiting += some
+                while ready := _first_block(waiting):
+                    yield [settle(outcome) for _, outcome in ready]
+            if waiting:
+                yield [settle(outcome) for _, outcome in sorted(waiting, key=itemgetter(0))]
+        counts.cost_usd = teachers.teacher.cost_usd
+
+
+def _asked_together(
+    prepared: Iterable[Example | Skipped | Failure], seed: int
+) -> Iterator[tuple[int, Example | Skipped | Failure]]:
+    """The rows with their numbers, in blocks in which those that share a few-shot order stand side by side."""
+    numbered = enumerate(prepared)
+    while block := [*islice(numbered, BLOCK_ROWS)]:
+        yield from sorted(block, key=lambda item: _order(seed, item[1]))
+
+
+def _order(seed: int, row: Example | Skipped | Failure) -> int:
+    return few_shot_order(seed, row.id) if isinstance(row, Example) else 0
+
+
+def _first_block(waiting: list[tuple[int, Outcome]]) -> list[tuple[int, Outcome]]:
+    """Take the results of the first whole block, in the order of the source."""
+    if len(waiting) < BLOCK_ROWS:
+        return []
+    block = sorted(waiting[:BLOCK_ROWS], key=itemgetter(0))
+    del waiting[:BLOCK_ROWS]
+    return block
+
+
+def _rows_in_flight(settings: BuildSettings) -> int:
+    """A row waits for the store or for a pause now and then, so there are more rows than requests in flight."""
+    return 50_000 if settings.batch else 2 * settings.concurrency
+
+
+async def open_teachers(stack: AsyncExitStack, settings: BuildSettings, counts: Counts) -> Teachers:
+    """Open the teacher and the judge that the settings name; what is spent shows in `counts`."""
+    from seqtune.llm.client import Patience  # here, because aiohttp takes 0.2 s to import
+
+    async def opened(spec: str | list[str]) -> Teacher:
+        opening = open_teacher(
+            spec,
+            store=settings.store,
+            concurrency=settings.concurrency,
+            adaptive=settings.adaptive,
+            budget=_budget(settings, spec),
+            patience=Patience(timeout_s=settings.timeout_s),
+            batch=settings.batch,
+        )
+        return await stack.enter_async_context(opening)
+
+    teacher = await opened(settings.llm)
+    judge = await opened(settings.judge) if settings.judge else teacher
+    counts.model, counts.judge, counts.spent = teacher.model, judge.model, teacher.counts
+    return Teachers(teacher, judge, counts.tally)
+
+
+def _budget(settings: BuildSettings, spec: str | list[str]) -> Budget:
+    return Budget(
+        requests=settings.max_requests,
+        tokens=settings.max_tokens,
+        cost_usd=settings.max_cost,
+        price=price_of(settings, spec),
+    )
+
+
+def price_of(settings: BuildSettings, spec: str | list[str]) -> Price | None:
+    """The price that the settings give, or that a model of that name has at that address; None where it is unknown."""
+    if settings.price:
+        return parse_price(settings.price)
+    address, _, model = (spec if isinstance(spec, str) else spec[0]).partition("#")
+    return find_price(model, address)
+
+
+def _settler(settings: BuildSettings, counts: Counts) -> Callable[[Outcome], Outcome]:
+    """Looks at outcomes in the order of the source: near-duplicates of earlier rows are skipped; counts along."""
+    near = NearSet() if settings.near_duplicates == "skip" else None
+    overlap = load_overlap(settings.contamination) if settings.contamination else None
+
+    def settle(outcome: Outcome) -> Outcome:
+        if isinstance(outcome, Chained) and outcome.example is not outcome.control:
+            if overlap and (name := overlap(outcome.example)):
+                outcome = Skipped(_overlaps(name), outcome.example)
+            elif near is not None and near.add(prompt_text(outcome.example)) is not None:
+                outcome = Skipped(NEAR_DUPLICATE, outcome.example)
+        _count(counts, outcome)
+        return outcome
+
+    return settle
+
+
+class _Running:
+    """Owns the rows that are being worked on, and stops them in good order."""
+
+    def __init__(self, teachers: Teachers, halt: Halt) -> None:
+        self._teachers, self._halt = teachers, halt
+        self._tasks: set[asyncio.Task[Outcome]] = set()
+        self._loop = asyncio.get_running_loop()
+
+    async def finish(self, work: Coroutine[Any, Any, Outcome]) -> Outcome:
+        """The outcome of one row.
+
+        Raises:
+            Stopped: the build stops, and this row is not at its end.
+        """
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        try:
+            return await task
+        except TeacherError as error:  # the budget is spent as well
+            self._halt.error = self._halt.error or error
+            self.stop()
+            raise Stopped from None
+        except asyncio.CancelledError:
+            if self._halt and task.cancelled():
+                raise Stopped from None
+            task.cancel()
+            raise
+        finally:
+            self._tasks.discard(task)
+
+    def stop(self) -> None:
+        """Send nothing new, and give what is on its way a while."""
+        self._teachers.teacher.stop()
+        self._teachers.judge.stop()
+        self._loop.call_later(GRACE_S, self._cut)
+
+    def _cut(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    @contextmanager
+    def stopped_by_the_user(self) -> Iterator[None]:
+        """The first Ctrl-C stops in good order, the second at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def on_signal(number: int, frame: object) -> None:
+            if self._halt.interrupted:
+                raise KeyboardInterrupt
+            self._halt.interrupted = True
+            self._loop.call_soon_threadsafe(self.stop)
+
+        before = signal.signal(signal.SIGINT, on_signal)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+def _count_rows(settings: BuildSettings) -> int | None:
+    """How many rows there are, for the time left; None where counting would mean to download them twice."""
+    sources = [settings.from_] if isinstance(settings.from_, str) else settings.from_
+    return sum(1 for _ in source_rows(settings)) if all(Path(source).exists() for source in sources) else None
+
+
+def _keep_telling(counts: Counts, teachers: Teachers, on_progress: OnProgress | None) -> asyncio.Task[None]:
+    async def tell() -> None:
+        started = time.perf_counter()
+        while on_progress:
+            await asyncio.sleep(TICK_S)
+            counts.asking_s, counts.cost_usd = time.perf_counter() - started, teachers.teacher.cost_usd
+            on_progress(counts)
+
+    return asyncio.ensure_future(tell())

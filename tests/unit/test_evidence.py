@@ -1,0 +1,35 @@
+"""A judge's quote counts only where it stands in the answer."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seqtune.building.evidence import supported
+
+ANSWER = "The three towns are **Arles**, Nîmes and Orange.\nTheir common river, so to speak, is the “Rhône”."
+
+
+@pytest.mark.parametrize(
+    "quote",
+    [
+        "Arles, Nîmes and Orange",
+        "the three  towns are",
+        'is the "Rhône"',
+        "Their common river ... is the",
+        "Their common rivr, so to speak",
+        "“The three towns are Arles”",
+    ],
+)
+def test_a_quote_is_found_whatever_its_blanks_case_marks_and_cuts(quote):
+    assert supported(quote, ANSWER)
+
+
+@pytest.mark.parametrize("quote", ["", "...", "Lyon", "The four towns are Paris, Lille and Metz", "Ar1es", '""'])
+def test_an_invented_quote_is_not(quote):
+    assert not supported(quote, ANSWER)
+
+
+@given(st.text(min_size=1), st.text(), st.text())
+def test_what_is_copied_letter_for_letter_is_found(quote, before, after):
+    if quote.strip("\"'*_#> \t\n“”„«»‘’‚`´.…[]") == quote and "..." not in quote and "…" not in quote:
+        assert supported(quote, f"{before} {quote} {after}")
