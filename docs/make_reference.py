@@ -36,7 +36,7 @@ def reference() -> str:
             ("operation", "what it does", "asked as"),
             [(o.name, o.summary, o.wordings[0].replace("{it}", "the input")) for o in operations().values()],
         ),
-        "## Gates\n\nWhat a teacher's reply must be to pass; `gates: [NAME, ...]` at the chain `seq_instruct` takes only some.",
+        "## Gates\n\nWhat a teacher's reply must be to pass; `gates: [NAME, ...]` of `seq_instruct` takes only some.",
         _table(("gate", "looks at", "lets pass"), [(g.name, g.on, g.summary) for g in gates().values()]),
         "## Formats that are read",
         _table(("format", "columns", "what it is"), [(n, ", ".join(c), s) for n, (c, s) in formats().items()]),

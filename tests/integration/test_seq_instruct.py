@@ -1,4 +1,4 @@
-"""Seq-Instruct over HTTP against the mock server: every row ends somewhere, nothing is paid twice, and it reads well."""
+"""Seq-Instruct over HTTP against the mock server: every row ends somewhere, and nothing is paid for twice."""
 
 import json
 import os
@@ -238,7 +238,7 @@ def test_a_wrong_key_stops_the_build_at_once_and_a_planted_key_appears_nowhere(
 
 def test_nobody_at_the_address_is_told_soon_and_nothing_is_written(source, tmp_path):
     started = time.monotonic()
-    with pytest.raises(TeacherError, match="127.0.0.1"):
+    with pytest.raises(TeacherError, match="cannot be asked"):
         build(from_=source, chain="seq_instruct", llm="http://127.0.0.1:9/v1#m", out=str(tmp_path / "out"))
     assert time.monotonic() - started < 20
     assert not (tmp_path / "out").exists()

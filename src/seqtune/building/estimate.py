@@ -94,7 +94,7 @@ class Estimate:
 
 
 def _sum(ranges: Iterable[Range]) -> Range:
-    lows, highs = zip(*ranges, strict=True)
+    lows, highs = zip(Range(0, 0), *ranges, strict=True)
     return Range(sum(lows), sum(highs))
 
 
