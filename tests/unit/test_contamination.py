@@ -30,7 +30,7 @@ words = st.lists(st.sampled_from(["moss", "tram", "quilt", "ember", "dune", "flu
 def test_any_run_of_eight_words_is_found_wherever_it_stands(overlap, before, after, start, length):
     run = LONG.split()[start : start + length]
     assert overlap(Example(f"{before} {' '.join(run)} {after}")) == "sums/test"
-    assert overlap(Example(before or "x", input=" ".join(run).upper() + after)) == "sums/test"
+    assert overlap(Example(before or "x", input=f"{' '.join(run)} {after}".upper())) == "sums/test"
 
 
 @given(words, words, st.integers(0, 10), st.integers(0, 7))

@@ -91,15 +91,12 @@ def test_it_names_the_earlier_text_and_forgets_none_while_it_grows():
     assert len(near) == len(kept)
 
 
-def test_a_hundred_thousand_rows_take_less_than_twenty_mebibytes():
-    near = NearSet()
-    rows = 10_000
-    rng = Random(10)
-    for _ in range(rows):
+def test_no_row_takes_more_than_two_hundred_bytes_however_many_there_are():
+    near, rng = NearSet(), Random(10)
+    for number in range(1, 20_000):
         near.add(f"{rng.random()} {rng.random()} {rng.random()}")
-    slots_a_row = 2 * 8 * 4  # the table is at most doubled before it is full
-    assert len(near._signatures) == 128 * len(near)
-    assert (128 + slots_a_row) * 100_000 < 20 * 2**20
+        taken = len(near._signatures) + 4 * len(near._slots)
+        assert number < 1000 or taken <= 205 * number  # 20 MiB for a hundred thousand
 
 
 def test_every_process_finds_the_same():

@@ -9,9 +9,7 @@ import unicodedata
 from seqtune.building.language import words
 from seqtune.building.wording import verbs
 
-_PLAIN_MARKS = str.maketrans(
-    {**dict.fromkeys("‘’‚`´", "'"), **dict.fromkeys("“”„«»", '"'), **dict.fromkeys("–—−", "-")}
-)
+_PLAIN_MARKS = str.maketrans({**dict.fromkeys("‘’‚´", "'"), **dict.fromkeys("“”„«»", '"'), **dict.fromkeys("–—−", "-")})
 _MARKUP = re.compile(r"</?(?:br|p) ?/?>|#\d{2,4};", re.IGNORECASE)
 
 
