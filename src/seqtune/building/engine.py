@@ -202,7 +202,7 @@ def _file_away(outcome: Outcome, files: Mapping[str, IO[bytes]]) -> None:
         if "control" in files:
             files["control"].write(_encode(outcome.control) + b"\n")
     elif isinstance(outcome, Skipped):
-        files["skipped"].write(_encode({"reason": outcome.reason, "example": outcome.example}) + b"\n")
+        files["skipped"].write(_encode({**msgspec.to_builtins(outcome.why), "example": outcome.example}) + b"\n")
     else:
         files["failed"].write(_encode(outcome) + b"\n")
 

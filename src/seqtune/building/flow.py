@@ -82,7 +82,7 @@ class Chained(NamedTuple):
 class Skipped(NamedTuple):
     """A row that no chain fits, and why."""
 
-    reason: str
+    why: Skip
     example: Example
 
 
@@ -139,15 +139,15 @@ def _prepared(
         if isinstance(row, Failure):
             yield row
         elif seen is not None and not seen.add(row.id):
-            yield Skipped(DUPLICATE, row)
+            yield Skipped(Skip(DUPLICATE), row)
         elif overlap and (name := overlap(row)):
             yield Skipped(_overlaps(name), row)
         else:
             yield row
 
 
-def _overlaps(name: str) -> str:
-    return f"overlaps with {name}"
+def _overlaps(name: str) -> Skip:
+    return Skip(f"overlaps with {name}")
 
 
 def source_rows(settings: BuildSettings, on_detect: OnDetect | None = None) -> Iterator[Example | Failure]:
@@ -179,7 +179,7 @@ async def _outcome(row: Example | Skipped | Failure, mix: Mix, teachers: Teacher
         reason = f"the teacher's reply cannot be read ({error.stage})"
         return Failure(*_place(row), reason, shorten(error.reply), reply=error.reply, key=error.key)
     if isinstance(made, Skip):
-        return Skipped(made.reason, row)
+        return Skipped(made, row)
     return Chained(made.example, made.control or row, made.title)
 
 
@@ -191,7 +191,7 @@ def _count(counts: Counts, outcome: Outcome) -> None:
     if isinstance(outcome, Failure):
         counts.failed[outcome.reason] += 1
     elif isinstance(outcome, Skipped):
-        counts.skipped[outcome.reason] += 1
+        counts.skipped[outcome.why.reason] += 1
     else:
         counts.examples += 1
         counts.made[outcome.title] += 1
@@ -335,7 +335,7 @@ def _settler(settings: BuildSettings, counts: Counts) -> Callable[[Outcome], Out
             if overlap and (name := overlap(outcome.example)):
                 outcome = Skipped(_overlaps(name), outcome.example)
             elif near is not None and near.add(prompt_text(outcome.example)) is not None:
-                outcome = Skipped(NEAR_DUPLICATE, outcome.example)
+                outcome = Skipped(Skip(NEAR_DUPLICATE), outcome.example)
         _count(counts, outcome)
         return outcome
 

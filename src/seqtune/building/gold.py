@@ -21,10 +21,18 @@ Kind = Literal["text", "lines", "number"]
 Item = TypeVar("Item")
 
 
-class Skip(msgspec.Struct, frozen=True):
-    """The answer "not this row, because ...": `reason` is counted and shown, so word it the same for every row."""
+class Skip(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The answer "not this row, because ...".
+
+    Args:
+        reason: counted and shown, so word it the same for every row.
+        detail: what exactly is wrong with this one.
+        draft: what a teacher made of the row, where that was refused.
+    """
 
     reason: str
+    detail: str = ""
+    draft: str = ""
 
 
 @dataclass(frozen=True)

@@ -192,7 +192,7 @@ async def _grown(row: Example, number: int, way: _Way) -> Example | Skip:
         complaint = _complain(refused, reply)
     assert complaint is not None
     tally.gates[complaint.gate, complaint.reason, "skipped" if number == 1 else "frozen"] += 1
-    return Skip(complaint.reason)
+    return Skip(complaint.reason, complaint.detail, draft.instruction)
 
 
 class _Complaint(NamedTuple):
@@ -320,10 +320,14 @@ async def _answered(row: Example, way: _Way) -> Example | Skip:
             _count_mended(complaint, way)
             made = _origin(way, row, "respond", ", ".join(_answer_prompts(way, steps, attempt)))
             return structs.replace(row, output=text, steps=steps, origin=(*row.origin, made))
-        complaint = _complain(refused, text) if refused else _Complaint("verify", MISSED, MISSED, text)
+        complaint = _complain(refused, text) if refused else _Complaint("verify", MISSED, _missing(steps), text)
     assert complaint is not None
     tally.gates[complaint.gate, complaint.reason, "skipped"] += 1
-    return Skip(complaint.reason)
+    return Skip(complaint.reason, complaint.detail, complaint.reply)
+
+
+def _missing(steps: Sequence[Step]) -> str:
+    return "; ".join(f"{s.text} ({s.verdict.evidence})" for s in steps if s.verdict and not s.verdict.done)
 
 
 def _refused_answer(row: Example, text: str, way: _Way) -> tuple[str, Refusal] | None:
@@ -395,7 +399,7 @@ async def _with_control(example: Example, row: Example | Skip, way: _Way) -> Exa
     direct = structs.replace(example, output="")
     text = await _respond(direct, way)
     if refused := _refused_answer(direct, text, way):
-        return Skip(f"control: {refused[1].reason}")
+        return Skip(f"control: {refused[1].reason}", refused[1].detail, text)
     made = _origin(way, example, "direct", "")
     way.means.control = structs.replace(direct, output=text, origin=(*example.origin, made))
     return row

@@ -27,6 +27,7 @@ _SENTENCE = re.compile(r"(?<=[.!?])[\")'”]?\s+|\n+")
 _AUXILIARY = r"(?:do|does|did|is|are|was|were|can|could|might|may|would|should|will|has|have)"
 _JOINT = re.compile(
     r"(?:[,;]\s(?:and |but )?(?:finally|afterwards|subsequently|lastly|next|after (?:that|this|which))"
+    r"|[,;]\s(?:and )?(?:based on|using|with|from) (?:this|these|that|those|your)\b[^,.\n]{0,60}"
     r"|[,;]?\s(?:and )?then)"
     r",?\s(?=(?P<then>[A-Za-z-]+))"
     r"|,?\sand\s(?=(?P<verb>[a-z-]+)\s(?:(?:a|an|the|its|their|your|his|her|each|every|any|all|some|how|why|what|which"
@@ -113,7 +114,9 @@ def _joins(text: str, at: int, joint: re.Match[str]) -> bool:
         return True
     before = text[max(at, joint.start() - 60) : joint.start()]
     word = (joint["then"] or joint["verb"]).lower()
-    return word in verbs() and word not in _SOFT and (bool(joint["then"]) or len(before.split()) > 2)
+    if joint["then"]:
+        return word in verbs()
+    return word in verbs() and word not in _SOFT and len(before.split()) > 2
 
 
 def _is_task(clause: str) -> bool:
