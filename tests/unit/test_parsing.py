@@ -21,7 +21,7 @@ from seqtune.building.parsing import (
     read_verdicts,
     read_yes_no,
 )
-from seqtune.building.tasks import split_tasks
+from seqtune.building.tasks import bare_task, split_tasks
 
 READERS = {
     "choice": read_choice,
@@ -621,3 +621,24 @@ def test_the_transcripts_give_the_recorded_prompts_or_what_the_user_gave_with_th
             assert set(re.findall(r"\w+", below)) <= set(re.findall(r"\w+", row["original"])), i
         else:
             assert ours == without_quotes(row["rewritten"]), i
+
+
+@pytest.mark.parametrize(
+    ("task", "bare"),
+    [
+        ("Then, use this adjective.", "Use this adjective."),
+        ("and explain why.", "Explain why."),
+        ("then sort it", "Sort it"),
+        ("After that, for each cause, say why.", "For each cause, say why."),
+        ("Last year's figures are below: add them.", "Last year's figures are below: add them."),
+        ("Given a text, sum it up.", "Given a text, sum it up."),
+    ],
+)
+def test_a_task_can_be_told_without_the_words_that_join_it_to_others(task, bare):
+    assert bare_task(task) == bare
+
+
+def test_a_shortened_word_ends_no_sentence():
+    assert split_tasks("What do Ballina in Co. Mayo and Appleby have in common?") == (
+        "What do Ballina in Co. Mayo and Appleby have in common?",
+    )

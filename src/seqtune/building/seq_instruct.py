@@ -27,7 +27,7 @@ from seqtune.building.parsing import (
     read_yes_no,
 )
 from seqtune.building.prompting import few_shot_order, find_prompt, free_tag, render, tags
-from seqtune.building.tasks import split_tasks
+from seqtune.building.tasks import bare_task, split_tasks
 from seqtune.building.teaching import Sampling
 from seqtune.building.weaving import Means, chain
 from seqtune.data.example import Example, Origin, Step, Verdict, prompt_text
@@ -265,7 +265,9 @@ async def _rewritten(row: Example, choice: Choice, way: _Way, complaint: _Compla
     )
     if way.refine:
         instruction = await _refined(row, instruction, way)
-    return Draft(row, choice, instruction, step_kinds(row, choice, split_tasks(instruction))), reply
+    return Draft(
+        row, choice, instruction, step_kinds(row, choice, [bare_task(task) for task in split_tasks(instruction)])
+    ), reply
 
 
 async def _refined(row: Example, instruction: str, way: _Way) -> str:

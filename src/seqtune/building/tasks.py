@@ -23,7 +23,16 @@ _LEAD = re.compile(
     r"(?:(?!(?:apply|reply|supply|multiply|comply|rely|imply)\b)[a-z]{3,20}ly,?\s)?",
     re.I,
 )
-_SENTENCE = re.compile(r"(?<=[.!?])[\")'”]?\s+|\n+")
+_SHORTENED = ("Co", "Mr", "Mrs", "Ms", "Dr", "St", "No", "vs", "Inc", "Ltd", "Prof", r"e\.g", r"i\.e")
+_ABBREVIATED = "".join(rf"(?<!\b{word}\.)" for word in _SHORTENED)
+_JOINED_ON = re.compile(
+    r"[\s,;:]*(?:(?:and|but)\s+)?"
+    r"(?:(?:then|afterwards|finally|lastly|subsequently|additionally)\b[,:]?\s+"
+    r"|(?:first(?:ly)?|second(?:ly)?|third(?:ly)?|next|last|also|now|in addition|after (?:that|this|which)"
+    r"|following (?:that|this)|once (?:that is |this is )?done|to (?:begin|start)(?: with)?)[,:]\s+)*",
+    re.I,
+)
+_SENTENCE = re.compile(rf"(?<=[.!?]){_ABBREVIATED}[\")'”]?\s+|\n+")
 _AUXILIARY = r"(?:do|does|did|is|are|was|were|can|could|might|may|would|should|will|has|have)"
 _JOINT = re.compile(
     r"(?:[,;]\s(?:and |but )?(?:finally|afterwards|subsequently|lastly|next|after (?:that|this|which))"
@@ -87,6 +96,12 @@ def split_tasks(instruction: str) -> tuple[str, ...]:
         return (instruction.strip(),) if instruction.strip() else ()
     parts = [instruction[at:end].strip(" \n,;") for at, end in pairwise([0, *starts[1:], len(instruction)])]
     return tuple(part.removesuffix(" and").rstrip(" ,;") for part in parts)
+
+
+def bare_task(text: str) -> str:
+    """A task without the words that put it into an order: "then count them." is "Count them."."""
+    bare = _JOINED_ON.sub("", text, count=1)
+    return bare[:1].upper() + bare[1:]
 
 
 def _item_starts(text: str) -> list[int]:
