@@ -264,6 +264,13 @@ def test_a_teacher_writes_the_text_of_a_manual_chain(source, mock_server, tmp_pa
         assert row["origin"][-1]["replies"]
 
 
+def test_a_text_that_the_teacher_declined_to_write_is_no_data(source, mock_server, tmp_path):
+    server = mock_server("--fault", "refusal=1")
+    built = build(from_=source, chain="translate", llm=server.llm, out=str(tmp_path / "out"), store=str(tmp_path / "r"))
+    assert built.examples == 0
+    assert sum("declined" in reason for reason in built.reasons["skipped"]) == 1
+
+
 def test_an_english_set_becomes_translate_then_answer_rows(source, mock_server, tmp_path):
     chain = {"chain": "translate", "input_language": "German"}
     server = mock_server()

@@ -11,6 +11,8 @@ from typing import Literal
 
 from msgspec import structs
 
+from seqtune.building.draft import Draft
+from seqtune.building.gates import refused_by
 from seqtune.building.gold import Operation, Skip, find_operation, operations
 from seqtune.building.prompting import free_tag, render
 from seqtune.building.requests import TRANSLATE_REQUESTS
@@ -21,6 +23,9 @@ from seqtune.errors import RecipeError
 
 ANSWER = "your answer"
 MAIN_ANSWER = "your answer to the main task"  # after another step, "your answer" could be that step's
+WRITTEN_GATES = (
+    "answer_given", "no_refused_answer", "no_leaked_prompt_in_answer", "answer_does_not_loop", "answer_ends",
+)  # fmt: skip
 WRITING = Sampling(temperature=0.7, top_p=0.95, max_tokens=2048)
 _TRIES = 4  # an operation may leave a result that no other fits ("first word"): another draw may not
 
@@ -271,7 +276,10 @@ async def _written(name: str, text: str, noun: str, means: Means, language: str,
 
 async def _write(name: str, text: str, means: Means, language: str) -> str | Skip:
     prompt = render(name, text=text, tag=free_tag("text", text), language=language)
-    return (await means.ask(prompt, stage=name, sampling=WRITING)).strip()
+    written = (await means.ask(prompt, stage=name, sampling=WRITING)).strip()
+    asked = Example(f"{name} the text", text)
+    refused = refused_by(Draft(asked, "keep", asked.instruction, (), written), "answer", WRITTEN_GATES)
+    return Skip(refused[1].reason, refused[1].detail, written) if refused else written
 
 
 def _part(
