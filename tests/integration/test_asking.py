@@ -367,7 +367,7 @@ def test_a_recorded_store_can_be_replayed(path, tmp_path):
     other = tmp_path / "other.sqlite"
     assert run(ask(Mock(replay(lines)), other, "Hi")).text == first.text
     assert run(ask(Mock(replay(lines)), other, "Bye")).text == "See you."
-    assert run(ask(Mock(replay(lines)), other, "Who?")).status == 404
+    assert run(ask(Mock(replay(lines)), other, "Who?")).status == 422
 
 
 BUILD = """

@@ -14,6 +14,7 @@ import pytest
 from seqtune.building.engine import build
 from seqtune.data.reader import read
 from seqtune.errors import BudgetSpent, TeacherError
+from seqtune.llm import batch
 
 TASKS = ("Name {n} rivers of Europe.", "Write {n} sentences about a town.", "List {n} tools of a carpenter.")
 SECRET = "sk-planted-0123456789abcdef"
@@ -178,6 +179,36 @@ def test_a_spent_budget_writes_what_is_finished(source, mock_server, tmp_path):
     summary = json.loads((tmp_path / "out" / "run.json").read_bytes())
     assert summary["finished"] is False
     assert len(made(tmp_path / "out")) == summary["examples"] > 0
+
+
+def test_teacher_and_judge_share_one_budget(source, mock_server, tmp_path):
+    teacher, judge = mock_server(), mock_server()
+    with pytest.raises(BudgetSpent, match="40 requests"):
+        seq_instruct(source, teacher, tmp_path, judge=f"{judge.url}#other", max_requests=40, concurrency=2)
+    assert 0 < judge.stats()["requests"] < 40
+    assert teacher.stats()["requests"] + judge.stats()["requests"] == 40
+
+
+def test_a_server_without_response_formats_gives_the_same_rows_and_a_finished_build_asks_it_nothing(
+    source, mock_server, tmp_path
+):
+    server = mock_server("--no-formats")
+    usual = files(seq_instruct(source, mock_server(), tmp_path, "usual", store=str(tmp_path / "usual.sqlite")).out)
+    assert files(seq_instruct(source, server, tmp_path).out) == usual
+    sent = server.stats()["requests"]
+    assert files(seq_instruct(source, server, tmp_path, "again").out) == usual
+    assert server.stats()["requests"] == sent
+
+
+def test_the_batch_api_gives_the_same_rows_in_a_batch_a_stage(source, mock_server, tmp_path, monkeypatch):
+    monkeypatch.setattr(batch, "QUIET_S", 0.3)
+    monkeypatch.setattr(batch, "POLL_S", 0.1)
+    server = mock_server("--batch-s", "0.2")
+    usual = files(seq_instruct(source, server, tmp_path, "usual", store=str(tmp_path / "usual.sqlite")).out)
+    built = seq_instruct(source, server, tmp_path, batch=True)
+    assert files(built.out) == usual
+    assert 4 <= server.stats()["batches"] <= 12
+    assert max(server.stats()["batched"].values()) == 1
 
 
 def test_the_control_arm_is_answered_by_the_same_teacher_row_by_row(source, mock_server, tmp_path):

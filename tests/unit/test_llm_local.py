@@ -9,9 +9,10 @@ import pytest
 from tiny_model import save_letters
 
 from seqtune.errors import MissingExtraError, TeacherError
+from seqtune.llm import local
 from seqtune.llm.asking import open_teacher
 from seqtune.llm.local import model_name
-from seqtune.llm.reply import Reply
+from seqtune.llm.reply import Reply, Stopped
 from seqtune.llm.request import Request, user
 
 
@@ -103,6 +104,20 @@ def test_a_tokenizer_without_a_template_is_given_plain_turns(folder, tmp_path):
         file.unlink()
     [reply], _ = ask(bare, tmp_path / "r.sqlite", question("hi", temperature=0.0))
     assert reply.prompt_tokens == len("User: hi\n\nAssistant:")
+
+
+def test_a_stop_lets_the_batch_finish_and_answers_no_other(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(local, "BATCH", 2)
+
+    async def work():
+        async with open_teacher(f"hf:{folder}", store=tmp_path / "r.sqlite") as teacher:
+            calls = [asyncio.ensure_future(teacher(question(str(at), max_tokens=100))) for at in range(8)]
+            await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+            teacher.stop()
+            return await asyncio.gather(*calls, return_exceptions=True)
+
+    outcomes = asyncio.run(asyncio.wait_for(work(), 30))
+    assert {type(outcome) for outcome in outcomes} == {Reply, Stopped}
 
 
 def test_leaving_in_the_middle_ends_the_work(folder, tmp_path):

@@ -1,21 +1,14 @@
 """What tokens cost: of the vendor that serves them, unknown on one's own machines, and as the user spells it."""
 
-import sys
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqtune.errors import MissingExtraError, RecipeError
+from seqtune.errors import RecipeError
 from seqtune.llm.budget import Price
 from seqtune.llm.prices import find_price, parse_price
 
 prices = st.floats(0, 1e6, allow_nan=False)
-
-
-@pytest.fixture
-def table():
-    pytest.importorskip("genai_prices", reason="the table of prices is not installed")
 
 
 @pytest.fixture
@@ -27,7 +20,7 @@ def no_network(monkeypatch):
 
 
 @pytest.mark.parametrize("url", ["", "https://api.openai.com/v1"])
-def test_a_known_model_has_a_price_without_a_network(table, no_network, url):
+def test_a_known_model_has_a_price_without_a_network(no_network, url):
     price = find_price("gpt-4o-mini", url)
     assert price
     assert 0 < price.input_usd < price.output_usd < 10
@@ -53,14 +46,8 @@ def test_a_server_of_ones_own_has_no_known_price_whatever_its_model_is_called(ur
     ("model", "url"),
     [("no-such-model-at-all", ""), ("gpt-4o", "https://llm.example.com/v1"), ("nonesuch", "https://api.openai.com/v1")],
 )
-def test_what_the_table_does_not_know_has_no_price(table, model, url):
+def test_what_the_table_does_not_know_has_no_price(model, url):
     assert find_price(model, url) is None
-
-
-def test_without_the_table_it_is_told_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "genai_prices", None)
-    with pytest.raises(MissingExtraError, match="genai-prices"):
-        find_price("gpt-4o-mini")
 
 
 @given(prices, prices)

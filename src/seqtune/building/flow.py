@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -29,7 +29,7 @@ from seqtune.data.ids import IdSet
 from seqtune.data.reader import rows
 from seqtune.errors import DataError, SeqtuneError, TeacherError, shorten
 from seqtune.llm.asking import Teacher, each_in_order, open_teacher
-from seqtune.llm.budget import Budget, Price
+from seqtune.llm.budget import Budget, Meter, Price, together
 from seqtune.llm.budget import Counts as Spent
 from seqtune.llm.prices import find_price, parse_price
 from seqtune.llm.reply import Stopped
@@ -58,9 +58,19 @@ class Counts:
     model: str = ""
     judge: str = ""
     tally: Tally = field(default_factory=Tally)
-    spent: Spent = field(default_factory=Spent)
-    cost_usd: float | None = None
+    meters: Sequence[Meter] = ()
     asking_s: float = 0.0
+
+    @property
+    def spent(self) -> Spent:
+        """What asking came to, the teacher's and the judge's together."""
+        return together(meter.counts for meter in self.meters)
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What it cost; None where a price is unknown."""
+        costs = [meter.cost_usd() for meter in self.meters]
+        return None if None in costs or not costs else sum(cost for cost in costs if cost)
 
     @property
     def done(self) -> int:
@@ -241,7 +251,7 @@ async def _taught_blocks(
         running = _Running(teachers, halt)
         stack.enter_context(running.stopped_by_the_user())
         counts.rows_in_all = _count_rows(settings) if on_progress else None
-        stack.callback(_keep_telling(counts, teachers, on_progress).cancel)
+        stack.callback(_keep_telling(counts, on_progress).cancel)
 
         async def work(item: tuple[int, Example | Skipped | Failure]) -> tuple[int, Outcome]:
             return item[0], await running.finish(_outcome(item[1], mix, teachers))
@@ -256,7 +266,6 @@ async def _taught_blocks(
                     yield [settle(outcome) for _, outcome in ready]
             if waiting:
                 yield [settle(outcome) for _, outcome in sorted(waiting, key=itemgetter(0))]
-        counts.cost_usd = teachers.teacher.cost_usd
 
 
 def _asked_together(
@@ -290,7 +299,7 @@ async def open_teachers(stack: AsyncExitStack, settings: BuildSettings, counts: 
     """Open the teacher and the judge that the settings name; what is spent shows in `counts`."""
     from seqtune.llm.client import Patience  # here, because aiohttp takes 0.2 s to import
 
-    async def opened(spec: str | list[str]) -> Teacher:
+    async def opened(spec: str | list[str], beside: Teacher | None = None) -> Teacher:
         opening = open_teacher(
             spec,
             store=settings.store,
@@ -299,12 +308,14 @@ async def open_teachers(stack: AsyncExitStack, settings: BuildSettings, counts: 
             budget=_budget(settings, spec),
             patience=Patience(timeout_s=settings.timeout_s),
             batch=settings.batch,
+            beside=beside,
         )
         return await stack.enter_async_context(opening)
 
     teacher = await opened(settings.llm)
-    judge = await opened(settings.judge) if settings.judge else teacher
-    counts.model, counts.judge, counts.spent = teacher.model, judge.model, teacher.counts
+    judge = await opened(settings.judge, beside=teacher) if settings.judge else teacher
+    counts.model, counts.judge = teacher.model, judge.model
+    counts.meters = [teacher.meter] if judge is teacher else [teacher.meter, judge.meter]
     return Teachers(teacher, judge, counts.tally)
 
 
@@ -408,12 +419,12 @@ def _count_rows(settings: BuildSettings) -> int | None:
     return sum(1 for _ in source_rows(settings)) if all(Path(source).exists() for source in sources) else None
 
 
-def _keep_telling(counts: Counts, teachers: Teachers, on_progress: OnProgress | None) -> asyncio.Task[None]:
+def _keep_telling(counts: Counts, on_progress: OnProgress | None) -> asyncio.Task[None]:
     async def tell() -> None:
         started = time.perf_counter()
         while on_progress:
             await asyncio.sleep(TICK_S)
-            counts.asking_s, counts.cost_usd = time.perf_counter() - started, teachers.teacher.cost_usd
+            counts.asking_s = time.perf_counter() - started
             on_progress(counts)
 
     return asyncio.ensure_future(tell())

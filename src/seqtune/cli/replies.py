@@ -88,6 +88,10 @@ def mock_server(
     rule: Annotated[str | None, typer.Option(help="Answer by module:function, from the request's JSON.")] = None,
     seed: Annotated[int, typer.Option(help="Of the faults.")] = 0,
     key_env: Annotated[str | None, typer.Option(help="The variable with the key that requests must bring.")] = None,
+    batch_s: Annotated[float, typer.Option(help="How long a batch of the batch API takes.")] = 0.0,
+    no_formats: Annotated[
+        bool, typer.Option("--no-formats", help="Refuse requests with a response format, as many servers do.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """An OpenAI-compatible server on this machine for trying things out: a stand-in for a teacher, faults, /stats."""
@@ -100,7 +104,16 @@ def mock_server(
     console.set_mode(json=json)
     answers = mock.find_rule(rule) if rule else _replay(replay) if replay else rehearsal.answer
     key = os.environ.get(key_env) if key_env else None
-    server = mock.Mock(answers, latency_ms / 1000, _rates(fault or []), retry_after_s, seed, key)
+    server = mock.Mock(
+        answers,
+        latency_ms / 1000,
+        _rates(fault or []),
+        retry_after_s,
+        seed,
+        key,
+        refuses_formats=no_formats,
+        batch_s=batch_s,
+    )
 
     def say(url: str) -> None:
         console.result(f"{url}#mock answers; Ctrl-C ends it")

@@ -47,6 +47,7 @@ async def open_teacher(
     patience: Patience | None = None,
     key_file: str | Path | None = None,
     batch: bool = False,
+    beside: Teacher | None = None,
 ) -> AsyncIterator[Teacher]:
     """A teacher that can be asked; at the end every reply is in the store.
 
@@ -62,6 +63,7 @@ async def open_teacher(
         key_file: holds the API key, where the environment does not.
         batch: send through the server's Batch API, for half the price and an answer within a day. A batch holds the
             questions that wait at one moment, so have all rows wait side by side.
+        beside: another teacher, which shares the limits of the budget.
 
     Raises:
         TeacherError: the spec, the key file or the budget cannot be used.
@@ -70,7 +72,7 @@ async def open_teacher(
     """
     if concurrency < 1:
         raise TeacherError(f"concurrency = {concurrency}", fix="give at least 1")
-    meter = Meter(budget or Budget())
+    meter = Meter(budget or Budget(), beside=beside.meter if beside else None)
     if patience and (patience.tries < 1 or patience.costly_tries < 1):
         raise TeacherError("no try is allowed", fix="give at least 1 for tries and costly_tries")
     means = _Means(concurrency, adaptive, patience, key_file)
@@ -163,23 +165,23 @@ class Teacher:
 
     Args:
         model: its name, for requests.
-        counts: what asking came to so far.
+        meter: counts what is asked and spent.
     """
 
     def __init__(self, model: str, backend: Backend, store: Store, meter: Meter) -> None:
         self.model = model
-        self._backend, self._store, self._meter = backend, store, meter
+        self._backend, self._store, self.meter = backend, store, meter
         self._flights: dict[str, asyncio.Future[Reply | Failed | None]] = {}
 
     @property
     def counts(self) -> Counts:
         """What asking came to so far."""
-        return self._meter.counts
+        return self.meter.counts
 
     @property
     def cost_usd(self) -> float | None:
         """What was spent so far, None where the price is unknown."""
-        return self._meter.cost_usd()
+        return self.meter.cost_usd()
 
     def find(self, request: Request) -> Reply | None:
         """The reply that the store holds; nothing is asked.
@@ -191,7 +193,7 @@ class Teacher:
 
     def stop(self) -> None:
         """From now on send nothing: what is on its way is waited for, and the rest raises `Stopped`."""
-        self._meter.stopping.set()
+        self.meter.stopping.set()
 
     async def __call__(self, request: Request) -> Reply | Failed:
         """A good reply, or why there is none; committed to the store either way.
@@ -211,7 +213,7 @@ class Teacher:
         return key, await self._find_or_ask(request, body, key)
 
     async def _find_or_ask(self, request: Request, body: bytes, key: str) -> Reply | Failed:
-        counts = self._meter.counts
+        counts = self.meter.counts
         counts.asked += 1
         while flight := self._flights.get(key):
             # Shielded: a cancelled follower must not cancel what others wait for.
@@ -226,7 +228,7 @@ class Teacher:
     async def _ask(self, request: Request, body: bytes, key: str) -> Reply | Failed:
         flight = self._flights[key] = asyncio.get_running_loop().create_future()
         try:
-            outcome = await self._backend(request, body, self._meter)
+            outcome = await self._backend(request, body, self.meter)
             outcome = await self._store.keep(Asked(key, request.model, recorded(request, body)), outcome)
             flight.set_result(outcome)
         finally:
@@ -234,9 +236,9 @@ class Teacher:
             if not flight.done():  # cancelled, or the budget is spent: those who wait ask for themselves
                 flight.set_result(None)
         if isinstance(outcome, Reply):
-            self._meter.counts.answered += 1
+            self.meter.counts.answered += 1
         else:
-            self._meter.counts.failed[outcome.reason] += 1
+            self.meter.counts.failed[outcome.reason] += 1
         return outcome
 
 

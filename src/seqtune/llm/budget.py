@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from msgspec import Struct
@@ -63,17 +64,30 @@ class Counts:
     completion_tokens: int = 0
 
 
+def together(all_counts: Iterable[Counts]) -> Counts:
+    """What asking several models came to."""
+    found = Counts()
+    for counts in all_counts:
+        for name, value in vars(counts).items():
+            setattr(found, name, getattr(found, name) + value)
+    return found
+
+
 class Meter:
     """Counts what is spent, and stops the next request where the budget would be passed.
 
     What requests on their way will cost is not known; each is taken to cost the mean of those before it, the first
     ones the most they can. So a budget is passed by no more than they differ from the mean.
 
+    Args:
+        budget: the limits, and this model's price.
+        beside: the meter of another model, which is asked under the same limits.
+
     Raises:
         TeacherError: a limit in dollars without a price.
     """
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, *, beside: Meter | None = None) -> None:
         if budget.cost_usd is not None and budget.price is None:
             raise TeacherError(
                 "a budget in dollars needs the model's price, which is unknown", fix="give the price, or limit tokens"
@@ -83,6 +97,9 @@ class Meter:
         self._budget = budget
         self._limited = budget.tokens is not None or budget.cost_usd is not None
         self._on_their_way = self._settled = 0
+        self._others: list[Meter] = [beside] if beside else []
+        if beside:
+            beside._others.append(self)
 
     def cost_usd(self) -> float | None:
         """What was spent so far, or None where the price is unknown."""
@@ -104,7 +121,8 @@ class Meter:
         if self.stopping.is_set():
             raise Stopped
         budget = self._budget
-        if budget.requests is not None and self.counts.sent >= budget.requests:
+        sent = self.counts.sent + sum(other.counts.sent for other in self._others)
+        if budget.requests is not None and sent >= budget.requests:
             raise _spent(f"{budget.requests:,} requests were sent")
         if self._limited:
             self._check_tokens(request, body)
@@ -119,14 +137,16 @@ class Meter:
             read, written = counts.prompt_tokens * share, counts.completion_tokens * share
         else:
             read, written = coming * len(body) / BYTES_PER_TOKEN, float(coming * (request.max_tokens or 0))
-        spent = (
-            f"{counts.prompt_tokens + counts.completion_tokens:,} tokens are used, {coming - 1:,} requests under way"
-        )
-        if budget.tokens is not None and read + written > budget.tokens:
+        by_others = together(other.counts for other in self._others)
+        tokens_of_others = by_others.prompt_tokens + by_others.completion_tokens
+        used = counts.prompt_tokens + counts.completion_tokens + tokens_of_others
+        spent = f"{used:,} tokens are used, {coming - 1:,} requests under way"
+        if budget.tokens is not None and read + written + tokens_of_others > budget.tokens:
             raise _spent(f"{spent}, and the limit is {budget.tokens:,} tokens")
-        cost = self._cost_usd(read, written)
-        if budget.cost_usd is not None and cost is not None and cost > budget.cost_usd:
-            raise _spent(f"{spent}, ${self.cost_usd():.4f}, and the limit is ${budget.cost_usd:g}")
+        cost, cost_of_others = self._cost_usd(read, written), sum(other.cost_usd() or 0 for other in self._others)
+        if budget.cost_usd is not None and cost is not None and cost + cost_of_others > budget.cost_usd:
+            now_usd = (self.cost_usd() or 0) + cost_of_others
+            raise _spent(f"{spent}, ${now_usd:.4f}, and the limit is ${budget.cost_usd:g}")
 
     def settle(self, prompt_tokens: int = 0, completion_tokens: int = 0) -> None:
         """A request that was sent has ended, and cost that much."""

@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import aiohttp
 import msgspec
@@ -23,11 +23,13 @@ from seqtune import __version__
 from seqtune.errors import shorten
 from seqtune.llm.budget import Meter
 from seqtune.llm.endpoint import KEY, KEY_FILE, Endpoint, find_key
-from seqtune.llm.gate import Gate
 from seqtune.llm.reply import COSTLY, PERMANENT, Failed, Reason, Reply, read_completion
 from seqtune.llm.request import Request, body_of
+from seqtune.llm.throttle import Throttle
 
 if TYPE_CHECKING:
+    from aiohttp.connector import Connection
+
     from seqtune.llm.asking import Backend
 
 RETRIED = {408: "timeout", 409: "server_error", 425: "server_error", 429: "rate_limited"}
@@ -80,10 +82,10 @@ class Tried(NamedTuple):
 
 @dataclass(frozen=True)
 class Line:
-    """One address, ready to be called: one try within so many seconds, and the gate to it."""
+    """One address, ready to be called: one try within so many seconds, and the throttle to it."""
 
     send: Callable[[Request, bytes, float], Awaitable[Tried]]
-    gate: Gate
+    throttle: Throttle
 
 
 @asynccontextmanager
@@ -110,22 +112,25 @@ async def open_client(
     share = max(1, -(-concurrency // len(endpoints)))
     floor = max(1, share // FLOOR_SHARE) if adaptive else None
     keys = [find_key(endpoint.url, key_file=key_file) for endpoint in endpoints]
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60)
-    reached, tracing = asyncio.Event(), aiohttp.TraceConfig()
-
-    async def connected(*_: object) -> None:
-        reached.set()
-
-    tracing.on_connection_create_end.append(connected)
+    connector = _Connector(limit=0, keepalive_timeout=60)
     # No redirects and no cookies: what is sent goes to the address that was named, and to no other.
-    async with aiohttp.ClientSession(
-        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trace_configs=[tracing]
-    ) as session:
+    async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
         lines = [
-            Line(partial(_post, session, URL(f"{endpoint.url}/chat/completions"), key), Gate(share, floor=floor))
+            Line(partial(_post, session, URL(f"{endpoint.url}/chat/completions"), key), Throttle(share, floor=floor))
             for endpoint, key in zip(endpoints, keys, strict=True)
         ]
-        yield Client(lines, patience or Patience(), reached).ask
+        yield Client(lines, patience or Patience(), lambda: connector.reached).ask
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Knows whether there ever was a connection."""
+
+    reached = False
+
+    async def connect(self, *args: Any, **named: Any) -> Connection:
+        connection = await super().connect(*args, **named)
+        self.reached = True
+        return connection
 
 
 def headers_with(key: str | None) -> dict[str, str]:
@@ -140,10 +145,10 @@ class Client:
     Args:
         lines: addresses of one model.
         patience: how long and how often to try.
-        reached: set once there was a connection; until then nobody is waited for.
+        reached: whether there ever was a connection; as long as not, nobody is waited for.
     """
 
-    def __init__(self, lines: Sequence[Line], patience: Patience, reached: asyncio.Event) -> None:
+    def __init__(self, lines: Sequence[Line], patience: Patience, reached: Callable[[], bool]) -> None:
         self._lines, self._patience, self._reached = lines, patience, reached
         self._random = Random()
         self._answered = self._formats_refused = False
@@ -175,11 +180,11 @@ class Client:
         ends, outcome, last, costly = 0.0, None, None, 0
         for tries in range(1, patience.tries + 1):
             line = self._least_busy(last)
-            await line.gate.enter()
+            await line.throttle.enter()
             ends = ends or clock() + patience.deadline_s
             timeout_s = min(patience.timeout_s, ends - clock())
             if timeout_s <= 0 and outcome:
-                line.gate.leave()
+                line.throttle.leave()
                 return outcome
             outcome, wait_s = await self._admitted(line, request, body, meter, timeout_s, tries)
             if isinstance(outcome, Reply) or outcome.reason in PERMANENT or outcome.stops:
@@ -195,12 +200,15 @@ class Client:
         """The address with the fewest calls, paused ones last, and where a try just failed last among equals."""
         if len(self._lines) == 1:
             return self._lines[0]
-        return min(self._lines, key=lambda one: (one.gate.paused, one.gate.inside + len(one.gate.waiting), one is last))
+        return min(
+            self._lines,
+            key=lambda one: (one.throttle.paused, one.throttle.inside + len(one.throttle.waiting), one is last),
+        )
 
     async def _admitted(
         self, line: Line, request: Request, body: bytes, meter: Meter, timeout_s: float, tries: int
     ) -> tuple[Reply | Failed, float]:
-        """One try inside of the gate, and the seconds to wait before another."""
+        """One try inside of the throttle, and the seconds to wait before another."""
         prompt_tokens = completion_tokens = 0
         try:
             meter.admit(request, body)
@@ -211,9 +219,9 @@ class Client:
             finally:
                 meter.settle(prompt_tokens, completion_tokens)
         finally:
-            line.gate.leave()
+            line.throttle.leave()
         if isinstance(outcome, Reply):
-            line.gate.praise()
+            line.throttle.praise()
             self._answered = True
             return outcome, 0.0
         backoff_s = min(MAX_BACKOFF_S, self._patience.backoff_s * 2 ** (tries - 1)) * (0.5 + self._random.random() / 2)
@@ -221,13 +229,13 @@ class Client:
         outcome = self._judged(msgspec.structs.replace(outcome, tries=tries), wait_s)
         # No pause where nothing can succeed: all others are to be told the same at once.
         if not outcome.stops and (retry_after_s is not None or outcome.reason in ("rate_limited", "connection")):
-            line.gate.blame(min(wait_s, self._patience.deadline_s))
+            line.throttle.blame(min(wait_s, self._patience.deadline_s))
         return outcome, wait_s
 
     def _judged(self, failed: Failed, wait_s: float) -> Failed:
         """The failure, marked where no other request can succeed either."""
         now = asyncio.get_running_loop().time()
-        if failed.reason == "connection" and not self._reached.is_set():
+        if failed.reason == "connection" and not self._reached():
             self._give_up_at = min(self._give_up_at, now + UNREACHED_S)
             if now + wait_s >= self._give_up_at:
                 return msgspec.structs.replace(failed, fix=NOBODY, stops=True)

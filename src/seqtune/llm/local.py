@@ -24,7 +24,7 @@ import msgspec
 
 from seqtune.errors import MissingExtraError, TeacherError, shorten
 from seqtune.llm.budget import Meter
-from seqtune.llm.reply import Failed, Reply, read_completion
+from seqtune.llm.reply import Failed, Reply, Stopped, read_completion
 from seqtune.llm.request import Request, Text, key_of
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class _Waiting(NamedTuple):
     stop: tuple[str, ...]
     key: str
     answer: asyncio.Future[Reply | Failed]
+    stopping: asyncio.Event
 
 
 class _Written(NamedTuple):
@@ -132,7 +133,7 @@ class _Local:
         meter.admit(request, body)
         outcome: Reply | Failed | None = None
         try:
-            prepared = self._prepare(request, key_of(request, body))
+            prepared = self._prepare(request, key_of(request, body), meter)
             if isinstance(prepared, Failed):
                 return prepared
             self._waiting.append(prepared)
@@ -142,7 +143,7 @@ class _Local:
             meter.settle(*(outcome.prompt_tokens, outcome.completion_tokens) if outcome else ())
         return outcome
 
-    def _prepare(self, request: Request, key: str) -> _Waiting | Failed:
+    def _prepare(self, request: Request, key: str, meter: Meter) -> _Waiting | Failed:
         if refused := _cannot(request):
             return refused
         try:
@@ -154,7 +155,8 @@ class _Local:
             what = f"the prompt has {len(token_ids):,} tokens, and the model takes {self._context:,}"
             return Failed("refused", what, "leave long rows out, or ask another model")
         answer = asyncio.get_running_loop().create_future()
-        return _Waiting(request, token_ids, min(request.max_tokens or MAX_TOKENS, room), stop, key, answer)
+        most = min(request.max_tokens or MAX_TOKENS, room)
+        return _Waiting(request, token_ids, most, stop, key, answer, meter.stopping)
 
     async def answer_all(self) -> None:
         """Answer what waits, batch by batch, until cancelled."""
@@ -166,6 +168,9 @@ class _Local:
             taken, self._waiting = self._waiting, []
             # Who gave up, gave up: a cancelled row needs no answer.
             for batch in _batches([one for one in taken if not one.answer.done()]):
+                if batch[0].stopping.is_set():
+                    _stop(batch)
+                    continue
                 outcomes = await loop.run_in_executor(self._worker, self._answers, batch)
                 for one, outcome in zip(batch, outcomes, strict=True):
                     if not one.answer.done():
@@ -190,6 +195,13 @@ class _Local:
             judge_written(one.request, text, reason, len(one.token_ids), tokens, wall_s)
             for one, (text, reason, tokens) in zip(batch, written, strict=True)
         ]
+
+
+def _stop(batch: Sequence[_Waiting]) -> None:
+    """Nothing more is asked; these were not on their way yet."""
+    for one in batch:
+        if not one.answer.done():
+            one.answer.set_exception(Stopped())
 
 
 def judge_written(

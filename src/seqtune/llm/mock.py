@@ -41,7 +41,7 @@ class Mock:
     """How the server answers, and what it has seen.
 
     Args:
-        rule: from the request's JSON to the text of the reply; None where it has none, which is answered with 404.
+        rule: from the request's JSON to the text of the reply; None where it has none, which is answered with 422.
         latency_s: before every answer.
         faults: rate by name, 0 to 1; the names are those of `FAULTS`.
         retry_after_s: what a 429 asks for.
@@ -177,7 +177,7 @@ async def _answer(mock: Mock, request: web.Request, asked: dict[str, Any], name:
         return _json(200, {"object": "error", "message": "this is no completion"})
     text = mock.rule(asked)
     if text is None:
-        return _error(404, "there is no recorded reply to this prompt")
+        return _error(422, "there is no recorded reply to this prompt")
     if fault == "cut":
         return await _send_half(request, msgspec.json.encode(_completion(asked, text, "stop")))
     if fault == "good":
@@ -257,7 +257,7 @@ def _batch_line(mock: Mock, line: dict[str, Any]) -> dict[str, Any]:
     status = 200
     body: Any = None
     if text is None or fault == "500":
-        status, body = (404, "there is no recorded reply") if text is None else (500, "the server has a bad moment")
+        status, body = (422, "there is no recorded reply") if text is None else (500, "the server has a bad moment")
     elif fault in ("good", *CHANGED):
         mock.answered[name] += fault == "good"
         body = _completion(asked, *_changed(text, fault))

@@ -6,7 +6,7 @@ import math
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from seqtune.errors import MissingExtraError, RecipeError
+from seqtune.errors import RecipeError
 from seqtune.llm.budget import Price
 
 SAMPLE_TOKENS = 1000  # small, so that where long prompts cost more the usual price is taken
@@ -19,16 +19,11 @@ def find_price(model: str, url: str = "") -> Price | None:
     Args:
         model: its name, as the vendor spells it.
         url: the address that serves it; the price is that vendor's. "" for the vendor whose model it is.
-
-    Raises:
-        MissingExtraError: there is no table to look in.
     """
     if not model or (url and _is_own(url)):
         return None
-    try:
-        from genai_prices import Usage, calc_price
-    except ImportError:
-        raise MissingExtraError("genai-prices", "prices", "looking up a price") from None
+    from genai_prices import Usage, calc_price  # here, as its table takes a moment to load
+
     try:
         cost = calc_price(
             Usage(input_tokens=SAMPLE_TOKENS, output_tokens=SAMPLE_TOKENS), model, provider_api_url=url or None

@@ -20,9 +20,9 @@ import msgspec
 from seqtune.errors import MissingExtraError, shorten
 from seqtune.llm.client import FLOOR_SHARE, Client, Line, Patience, Tried, refusal, retry_after_s_of, without_key
 from seqtune.llm.endpoint import find_key
-from seqtune.llm.gate import Gate
 from seqtune.llm.reply import Failed, Reply, read_completion
 from seqtune.llm.request import Request
+from seqtune.llm.throttle import Throttle
 
 if TYPE_CHECKING:
     from seqtune.llm.asking import Backend
@@ -61,10 +61,9 @@ async def open_vendor(
     litellm.telemetry = False
     litellm.suppress_debug_info = True
     litellm.drop_params = True  # `top_k` and the like, where the vendor knows none
-    gate = Gate(concurrency, floor=max(1, concurrency // FLOOR_SHARE) if adaptive else None)
-    reached = asyncio.Event()
-    reached.set()  # its connections cannot be watched
-    yield Client([Line(partial(_complete, litellm, name, key), gate)], patience or Patience(), reached).ask
+    throttle = Throttle(concurrency, floor=max(1, concurrency // FLOOR_SHARE) if adaptive else None)
+    line = Line(partial(_complete, litellm, name, key), throttle)
+    yield Client([line], patience or Patience(), lambda: True).ask  # its connections cannot be watched
     await _closed(litellm)
 
 

@@ -1,4 +1,4 @@
-"""The gate that all calls to one address share: a ceiling, fixed or adaptive, and pauses that the server asks for."""
+"""The throttle that all calls to one address share: a ceiling, fixed or adaptive, and pauses the server asks for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WINDOW_S = 5.0
 PAUSE_JITTER = 0.1  # of the pause: calls that waited together do not return in one burst
 
 
-class Gate:
+class Throttle:
     """Lets at most `ceiling` calls through at once, and none while the server asks for a pause.
 
     Args:
