@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from rapidfuzz import fuzz
 
@@ -32,5 +33,6 @@ def _found(piece: str, text: str) -> bool:
     return SHORT <= len(piece) <= len(text) and fuzz.partial_ratio(piece, text) >= NEAR
 
 
+@lru_cache(maxsize=64)  # an answer is looked into once for each of its steps
 def _plain(text: str) -> str:
     return _BLANKS.sub(" ", _MARKUP.sub("", text.translate(_PLAIN))).strip().casefold()

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, overload
 
 import msgspec
@@ -50,6 +51,7 @@ class Gate:
         name: the function's name.
         on: what it looks at: the new instruction, or the answer to it.
         run: the function: draft -> a Refusal (or its reason alone), or None to let it pass.
+        survival: it looks only for what is lost, so it lets pass what holds the old instruction word for word.
         summary: the first line of its docstring.
     """
 
@@ -57,6 +59,7 @@ class Gate:
     on: On
     run: Judge
     summary: str
+    survival: bool
 
 
 _gates: dict[str, Gate] = {}
@@ -67,14 +70,17 @@ def gate(run: Judge, /) -> Judge: ...
 
 
 @overload
-def gate(*, on: On = "instruction") -> Callable[[Judge], Judge]: ...
+def gate(*, on: On = "instruction", survival: bool = False) -> Callable[[Judge], Judge]: ...
 
 
-def gate(run: Judge | None = None, /, *, on: On = "instruction") -> Judge | Callable[[Judge], Judge]:
+def gate(
+    run: Judge | None = None, /, *, on: On = "instruction", survival: bool = False
+) -> Judge | Callable[[Judge], Judge]:
     """Register a function as a gate, by its name; the function itself stays callable as it was.
 
     Args:
         on: "instruction" to look at it before the teacher is asked for the answer, which saves the call; or "answer".
+        survival: it need not look at a new instruction that holds the old one word for word.
 
     Raises:
         RecipeError: another module's gate has the name.
@@ -87,7 +93,7 @@ def gate(run: Judge | None = None, /, *, on: On = "instruction") -> Judge | Call
             raise RecipeError(
                 f"gate {name!r} is already defined in {known.run.__module__}", fix="give the function another name"
             )
-        _gates[name] = Gate(name, on, run, (run.__doc__ or name.replace("_", " ")).strip().splitlines()[0])
+        _gates[name] = Gate(name, on, run, (run.__doc__ or name.replace("_", " ")).strip().splitlines()[0], survival)
         return run
 
     return register if run is None else register(run)
@@ -113,8 +119,11 @@ def refused_by(draft: Draft, on: On, names: Collection[str] | None = None) -> tu
             raise RecipeError(
                 f"no gate is called {name!r}{did_you_mean(name, _gates)}", fix=f"one of {', '.join(_gates)}"
             )
+    whole = draft.row.instruction in draft.instruction
     for found in _gates.values():
-        if found.on == on and (names is None or found.name in names) and (refusal := found.run(draft)) is not None:
+        if found.on != on or (names is not None and found.name not in names) or (whole and found.survival):
+            continue
+        if (refusal := found.run(draft)) is not None:
             return found.name, Refusal(refusal) if isinstance(refusal, str) else refusal
     return None
 
@@ -178,7 +187,7 @@ _STEM = 5  # letters: "summarise" and "summary", "listing" and "lists"
 @gate
 def steps_asked(draft: Draft) -> Refusal | None:
     """Every step is one that the instruction asks for."""
-    asked = _stems(words(f"{draft.instruction}\n{draft.row.input}"))
+    asked = _stems(words(draft.instruction)) | _stems(words(draft.row.input))
     for step in draft.steps:
         own = _stems(words(step.text))
         if len(own & asked) < _FOUND_SHARE * len(own):
@@ -225,7 +234,7 @@ def _added(draft: Draft) -> Iterator[Step]:
 # Everything that must survive survived.
 
 
-@gate
+@gate(survival=True)
 def numbers_survive(draft: Draft) -> Refusal | None:
     """Every number of the instruction is still there, in figures or spelt."""
     before = material.numbers(draft.row.instruction)
@@ -236,37 +245,37 @@ def numbers_survive(draft: Draft) -> Refusal | None:
     return Refusal("a number is missing", f"the number {', '.join(missing[:3])}") if missing else None
 
 
-@gate
+@gate(survival=True)
 def quotations_survive(draft: Draft) -> Refusal | None:
     """Every quotation of the instruction is still there, word for word."""
     return _missing_words(draft, material.quotations(draft.row.instruction), "a quotation is missing")
 
 
-@gate
+@gate(survival=True)
 def options_survive(draft: Draft) -> Refusal | None:
     """Every option or item of a list is still there, word for word."""
     return _missing_words(draft, material.options(draft.row.instruction), "an option or item of a list is missing")
 
 
-@gate
+@gate(survival=True)
 def table_survives(draft: Draft) -> Refusal | None:
     """Every row of a table is still there."""
     return _missing_words(draft, material.table_rows(draft.row.instruction), "a row of a table is missing")
 
 
-@gate
+@gate(survival=True)
 def code_survives(draft: Draft) -> Refusal | None:
     """All code is still there, sign for sign but for blanks."""
     return _missing_text(draft, material.code(draft.row.instruction), "code is missing")
 
 
-@gate
+@gate(survival=True)
 def links_survive(draft: Draft) -> Refusal | None:
     """Every web or mail address is still there."""
     return _missing_text(draft, material.links(draft.row.instruction), "a link is missing")
 
 
-@gate
+@gate(survival=True)
 def blanks_survive(draft: Draft) -> Refusal | None:
     """The places to be filled in are still there."""
     if material.blanks(draft.row.instruction) > material.blanks(draft.instruction):
@@ -279,7 +288,7 @@ _KEPT_SHARE = 0.6  # of the longer words of a line that is to be worked on
 _KEPT_OVERALL, _KEPT_OF_ONE_LINE = 0.3, 0.15  # of a long instruction's, which may be mostly talk
 
 
-@gate
+@gate(survival=True)
 def text_survives(draft: Draft) -> Refusal | None:
     """A text that the instruction brings along (a passage, data, a hypothesis) is still there."""
     before = draft.row.instruction
@@ -297,19 +306,20 @@ def text_survives(draft: Draft) -> Refusal | None:
     return None
 
 
-def _lost(text: str, now: set[str]) -> float:
+def _lost(text: str, now: frozenset[str]) -> float:
     own = _long_stems(text)
     return len(own - now) / len(own) if own else 0.0
 
 
-def _long_stems(text: str) -> set[str]:
-    return {word[:_STEM] for word in words(text) if len(word) > 3 or is_sign(word)}
+@lru_cache(maxsize=64)  # several gates ask for the same few texts
+def _long_stems(text: str) -> frozenset[str]:
+    return frozenset([word[:_STEM] for word in words(text) if len(word) > 3 or is_sign(word)])
 
 
 _LEAST_KNOWN, _SHARED = 4, 1 / 8  # longer words of the instruction; the share of them that a rewrite always keeps
 
 
-@gate
+@gate(survival=True)
 def subject_kept(draft: Draft) -> Refusal | None:
     """The instruction is still about the same thing; teachers now and then hand back an example of their prompt."""
     own = _long_stems(draft.row.instruction)

@@ -37,7 +37,7 @@ _OWN_LETTERS = {
 }
 _LETTER = re.compile(r"[^\W\d_]")
 
-_LOOKED_AT = 200  # words: the language of a text shows in its beginning
+_LOOKED_AT = 100  # words: the language of a text shows in its beginning
 _SCRIPT_SHARE = 0.7  # of the letters
 _LEAST_LETTERS = 8
 _LEAST_WORDS = 3  # that belong to the language, and not to the next best
@@ -101,7 +101,9 @@ def _by_words(text: str) -> str | None:
     best, most = hits.most_common(1)[0]
     if most < max(_LEAST_WORDS, _WORD_SHARE * len(found)):
         return None
-    leads = all(_leads(best, other, known) for other in hits if other != best)
+    # Mostly the others are so far behind that what they share with the best need not be told apart.
+    near = (other for other, times in hits.items() if other != best and most - times < max(_LEAST_WORDS, _LEAD * times))
+    leads = all(_leads(best, other, known) for other in near)
     return best if leads else None
 
 

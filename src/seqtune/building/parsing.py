@@ -346,7 +346,12 @@ def _start_of(keys: str) -> re.Pattern[str]:
 def _lowered(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         return {}
-    return {re.sub(r"[^a-z]", "", str(key).lower()): entry for key, entry in value.items()}
+    return {_letters(str(key)): entry for key, entry in value.items()}
+
+
+@lru_cache(256)
+def _letters(key: str) -> str:
+    return re.sub(r"[^a-z]", "", key.lower())
 
 
 def _first(entries: dict[str, Any], *keys: str) -> Any:
@@ -516,7 +521,8 @@ def _entries(value: object) -> list[Any] | None:
 def _judged(entries: list[Any], count: int) -> tuple[Said, ...] | None:
     if len(entries) != count or not count:
         return None
-    numbered = [(_number(_lowered(entry)), _said(_lowered(entry))) for entry in entries]
+    lowered = [_lowered(entry) for entry in entries]
+    numbered = [(_number(entry), _said(entry)) for entry in lowered]
     numbers = [number for number, _ in numbered]
     if all(number is None for number in numbers):
         numbers = [*range(1, count + 1)]

@@ -19,6 +19,7 @@ import xxhash
 # turn, against the position bias that the original met with a shuffle for every row.
 ORDERS = 4
 
+_GIVEN = '{% include "given" %}'  # the row's texts in tags, the same in several prompts
 _TEMPLATE = re.compile(r"\{[{%]")
 _SECTION = re.compile(r"^=== (\w+)(?: (\d+))?\n", re.M)
 
@@ -60,7 +61,7 @@ def find_prompt(name: str) -> Prompt:
             version = int(number)
         else:
             found[kind].append(body.strip())
-    [row] = found["row"]
+    row = found["row"][0].replace(_GIVEN, _text("given").strip())
     opening = _TEMPLATE.split(row)[0]
     return Prompt(name, version, "".join(found["head"]), tuple(found["shot"]), opening, _templates().from_string(row))
 
@@ -117,9 +118,7 @@ def free_tag(name: str, *texts: str) -> str:
 
 @cache
 def _templates() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FunctionLoader(_text), undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    return jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
 def _text(name: str) -> str:

@@ -169,7 +169,7 @@ def _show(built: Build) -> None:
     for title, count in built.made.items():
         console.result(f"  {count:,} {title}: {count / built.examples:.1%}, asked {built.asked.get(title, 0):.1%}")
     _show_reasons(built.reasons)
-    if built.teacher:
+    if built.teacher.get("stages"):
         _show_teacher(built.teacher)
     if built.failed:
         console.result(f"each with place, value and fix in {built.out / 'failed.jsonl'}")
