@@ -264,6 +264,7 @@ def _taught(counts: Counts) -> dict[str, Any]:
             {"gate": gate, "reason": reason, "became": became, "rows": rows}
             for (gate, reason, became), rows in tally.gates.most_common()
         ],
+        "words_a_kept_row": {name: round(words / kept, 1) for name, words in asdict(counts.words).items()},
         "calls_a_kept_row": round(calls / kept, 2),
         "tokens_a_kept_row": round(tokens / kept, 1),
         "sent": spent.sent,

@@ -45,6 +45,21 @@ OnDetect = Callable[[Detection], object]
 
 
 @dataclass
+class Words:
+    """Words of all examples together (in scripts without blanks: of what stands between blanks).
+
+    Args:
+        read: of the instructions as read, without inputs.
+        made: of the instructions as they became.
+        answers: of the outputs.
+    """
+
+    read: int = 0
+    made: int = 0
+    answers: int = 0
+
+
+@dataclass
 class Counts:
     """What became of the rows so far; where a teacher is asked, also what it was asked and what it cost."""
 
@@ -58,6 +73,7 @@ class Counts:
     model: str = ""
     judge: str = ""
     tally: Tally = field(default_factory=Tally)
+    words: Words = field(default_factory=lambda: Words())
     meters: Sequence[Meter] = ()
     asking_s: float = 0.0
 
@@ -348,9 +364,17 @@ def _settler(settings: BuildSettings, counts: Counts) -> Callable[[Outcome], Out
             elif near is not None and near.add(prompt_text(outcome.example)) is not None:
                 outcome = Skipped(Skip(NEAR_DUPLICATE), outcome.example)
         _count(counts, outcome)
+        if isinstance(outcome, Chained):
+            _count_words(counts.words, outcome)
         return outcome
 
     return settle
+
+
+def _count_words(words: Words, chained: Chained) -> None:
+    words.read += len(chained.control.instruction.split())
+    words.made += len(chained.example.instruction.split())
+    words.answers += len(chained.example.output.split())
 
 
 class _Running:

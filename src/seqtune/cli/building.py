@@ -189,6 +189,10 @@ def _show_teacher(teacher: Mapping[str, Any]) -> None:
         console.result(f"round {number}: {total:,} rows: {shares}")
     for entry in teacher["gates"]:
         console.result(f"  {entry['rows']:,} {entry['became']} by gate {entry['gate']}: {entry['reason']}")
+    words = teacher["words_a_kept_row"]
+    console.result(
+        f"instructions of {words['read']:g} words became {words['made']:g}; answers have {words['answers']:g} (means)"
+    )
     cost = "price unknown" if teacher["cost_usd"] is None else f"${teacher['cost_usd']:,.4f}"
     console.result(
         f"{teacher['calls_a_kept_row']:g} calls and {teacher['tokens_a_kept_row']:,g} tokens a kept row; this time"
