@@ -449,7 +449,7 @@ SCHEMA = json_schema({"type": "object", "properties": {"choice": {"enum": ["keep
 
 
 def test_a_server_that_knows_no_formats_is_asked_without_and_a_finished_build_asks_nothing_again(path):
-    mock = Mock(answer_by_hash, refuses_formats=True)
+    mock = Mock(answer_by_hash, refuses=["response_format"])
     requests = [question(str(i), response_format=SCHEMA) for i in range(20)]
 
     async def work():

@@ -189,12 +189,14 @@ def test_teacher_and_judge_share_one_budget(source, mock_server, tmp_path):
     assert teacher.stats()["requests"] + judge.stats()["requests"] == 40
 
 
-def test_a_server_without_response_formats_gives_the_same_rows_and_a_finished_build_asks_it_nothing(
+def test_a_server_that_refuses_settings_gives_the_same_rows_and_a_finished_build_asks_it_nothing(
     source, mock_server, tmp_path
 ):
-    server = mock_server("--no-formats")
+    server = mock_server("--refuse", "response_format", "--refuse", "temperature", "--refuse", "max_tokens")
     usual = files(seq_instruct(source, mock_server(), tmp_path, "usual", store=str(tmp_path / "usual.sqlite")).out)
-    assert files(seq_instruct(source, server, tmp_path).out) == usual
+    built = seq_instruct(source, server, tmp_path)
+    assert files(built.out) == usual
+    assert built.teacher["left_out"] == ["max_tokens", "response_format", "temperature"]
     sent = server.stats()["requests"]
     assert files(seq_instruct(source, server, tmp_path, "again").out) == usual
     assert server.stats()["requests"] == sent

@@ -79,6 +79,15 @@ def test_formats_are_still_sent_where_leaving_them_out_did_not_help():
     assert [request.response_format for request in sent] == [FORMAT, None, FORMAT]
 
 
+def test_settings_that_a_refusal_names_are_left_out_one_after_the_other():
+    asked = question(response_format=FORMAT, temperature=0.5, max_tokens=9)
+    named = b"'max_tokens' is not supported with this model", b"'temperature' does not support 0.5 with this model"
+    outcomes, sent = outcomes_of([refusal(400, named[0]), refusal(400, named[1]), GOOD, GOOD], asked, asked)
+    assert outcomes == [GOOD, GOOD]
+    assert [request.temperature for request in sent] == [0.5, 0.5, None, None]
+    assert all(request.response_format == FORMAT for request in sent)
+
+
 @pytest.mark.parametrize("failed", [refusal(500, b""), refusal(401, b""), Failed("not_json")])
 def test_other_failures_are_no_reason_to_leave_a_format_out(failed):
     _, sent = outcomes_of([failed], question(response_format=FORMAT))

@@ -267,6 +267,7 @@ def _taught(counts: Counts) -> dict[str, Any]:
         "words_a_kept_row": {name: round(words / kept, 1) for name, words in asdict(counts.words).items()},
         "calls_a_kept_row": round(calls / kept, 2),
         "tokens_a_kept_row": round(tokens / kept, 1),
+        "left_out": sorted(set().union(*[meter.left_out for meter in counts.meters])),
         "sent": spent.sent,
         "retried": spent.retried,
         "from_store": spent.from_store,

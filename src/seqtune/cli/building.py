@@ -189,6 +189,8 @@ def _show_teacher(teacher: Mapping[str, Any]) -> None:
         console.result(f"round {number}: {total:,} rows: {shares}")
     for entry in teacher["gates"]:
         console.result(f"  {entry['rows']:,} {entry['became']} by gate {entry['gate']}: {entry['reason']}")
+    if teacher["left_out"]:
+        console.result(f"the server does not take {', '.join(teacher['left_out'])}; it was asked without")
     words = teacher["words_a_kept_row"]
     console.result(
         f"instructions of {words['read']:g} words became {words['made']:g}; answers have {words['answers']:g} (means)"

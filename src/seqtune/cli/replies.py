@@ -89,9 +89,9 @@ def mock_server(
     seed: Annotated[int, typer.Option(help="Of the faults.")] = 0,
     key_env: Annotated[str | None, typer.Option(help="The variable with the key that requests must bring.")] = None,
     batch_s: Annotated[float, typer.Option(help="How long a batch of the batch API takes.")] = 0.0,
-    no_formats: Annotated[
-        bool, typer.Option("--no-formats", help="Refuse requests with a response format, as many servers do.")
-    ] = False,
+    refuse: Annotated[
+        list[str] | None, typer.Option(help="Refuse requests with this setting, e.g. response_format, temperature.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """An OpenAI-compatible server on this machine for trying things out: a stand-in for a teacher, faults, /stats."""
@@ -111,7 +111,7 @@ def mock_server(
         retry_after_s,
         seed,
         key,
-        refuses_formats=no_formats,
+        refuses=refuse or (),
         batch_s=batch_s,
     )
 

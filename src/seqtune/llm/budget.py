@@ -82,6 +82,7 @@ class Meter:
     Args:
         budget: the limits, and this model's price.
         beside: the meter of another model, which is asked under the same limits.
+        left_out: settings of requests that the server does not take.
 
     Raises:
         TeacherError: a limit in dollars without a price.
@@ -93,6 +94,7 @@ class Meter:
                 "a budget in dollars needs the model's price, which is unknown", fix="give the price, or limit tokens"
             )
         self.counts = Counts()
+        self.left_out: set[str] = set()
         self.stopping = asyncio.Event()
         self._budget = budget
         self._limited = budget.tokens is not None or budget.cost_usd is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -43,6 +44,9 @@ STOPPING_STATUSES = frozenset({401, 402})
 STOPPING_AT_FIRST = frozenset({403, 404})
 # What servers answer to a `response_format` that they do not know.
 UNKNOWN_SETTING = frozenset({400, 422})
+# What a server may not take, in the order in which it is left out where the refusal does not name one: many know no
+# JSON schemas, OpenAI's own knows no top_k, and its reasoning models want another name for max_tokens and no sampling.
+SETTINGS = ("response_format", "top_k", "temperature", "top_p", "max_tokens")
 NOBODY = "is the server running, and is this its port? Check the address"
 FIXES = {
     400: "the server does not take the request: see what it says; a prompt too long, or a setting it does not know",
@@ -151,29 +155,31 @@ class Client:
     def __init__(self, lines: Sequence[Line], patience: Patience, reached: Callable[[], bool]) -> None:
         self._lines, self._patience, self._reached = lines, patience, reached
         self._random = Random()
-        self._answered = self._formats_refused = False
+        self._answered = False
+        self._left_out: frozenset[str] = frozenset()
         self._give_up_at = math.inf  # where nobody was reached by then
 
     async def ask(self, request: Request, body: bytes, meter: Meter) -> Reply | Failed:
         """A good reply, or the reason of the last try.
 
-        Where the server refuses a request with a `response_format`, the same is sent without, and if that is
-        answered, all later ones are: many servers know no JSON schemas, and a prompt says in words what it wants too.
+        Where the server refuses a setting, the same is sent without, and if that is answered, all later requests are;
+        `meter.left_out` tells which. `max_tokens` is not left out, but called `max_completion_tokens`.
 
         Raises:
             BudgetSpent: the next try would go over the budget.
             Stopped: nothing more is to be sent.
         """
-        if request.response_format is None:
-            return await self._ask(request, body, meter)
-        if not self._formats_refused:
-            outcome = await self._ask(request, body, meter)
-            if isinstance(outcome, Reply) or outcome.status not in UNKNOWN_SETTING:
+        left_out = self._left_out
+        while True:
+            outcome = await self._ask(*_without(request, body, left_out), meter)
+            if isinstance(outcome, Reply):
+                self._left_out |= left_out
+                meter.left_out |= left_out
                 return outcome
-        plain = msgspec.structs.replace(request, response_format=None)
-        outcome = await self._ask(plain, body_of(plain), meter)
-        self._formats_refused |= isinstance(outcome, Reply)
-        return outcome
+            refused = _refused_setting(outcome, request, left_out)
+            if refused is None:
+                return outcome
+            left_out |= {refused}
 
     async def _ask(self, request: Request, body: bytes, meter: Meter) -> Reply | Failed:
         clock, patience = asyncio.get_running_loop().time, self._patience
@@ -265,6 +271,26 @@ async def _post(
         outcome = read_completion(raw, round(time.monotonic() - started, 4), cut_ok=request.cut_ok)
         return Tried(outcome if isinstance(outcome, Reply) else without_key(outcome, key))
     return Tried(without_key(refusal(response.status, raw), key), retry_after_s_of(response.headers))
+
+
+def _without(request: Request, body: bytes, left_out: frozenset[str]) -> tuple[Request, bytes]:
+    """The request and its body without what the server does not take."""
+    dropped = {name: None for name in left_out if name != "max_tokens" and getattr(request, name) is not None}
+    if dropped:
+        request = msgspec.structs.replace(request, **dropped)
+        body = body_of(request)
+    if "max_tokens" in left_out:  # inside of a text the quotation marks would be escaped
+        body = body.replace(b'"max_tokens":', b'"max_completion_tokens":')
+    return request, body
+
+
+def _refused_setting(failed: Failed, request: Request, left_out: frozenset[str]) -> str | None:
+    """The setting to leave out next: one that the refusal names, or else the response format."""
+    if failed.status not in UNKNOWN_SETTING:
+        return None
+    sent = [name for name in SETTINGS if name not in left_out and getattr(request, name) is not None]
+    named = [name for name in sent if re.search(rf"\b{name}\b", failed.detail)]
+    return named[0] if named else "response_format" if "response_format" in sent else None
 
 
 def refusal(status: int, raw: bytes) -> Failed:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -49,7 +49,7 @@ class Mock:
         key: where given, requests without it as bearer token are refused with 401.
         batch_s: how long a batch takes.
         files, batches: what the Batch API was given and made, by id; `batched` counts the requests by their custom_id.
-        refuses_formats: requests with a `response_format` are refused with 400, as by servers that know none.
+        refuses: settings that requests are refused for with 400, such as "response_format".
         came, answered: number of requests, and of good answers, by the hash of the body.
         happened: number of requests by fault, or "good".
     """
@@ -65,7 +65,7 @@ class Mock:
     happened: Counter[str] = field(default_factory=Counter)
     most_at_once: int = 0
     inside: int = 0
-    refuses_formats: bool = False
+    refuses: Collection[str] = ()
     batch_s: float = 0.0
     files: dict[str, bytes] = field(default_factory=dict)
     batches: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -140,8 +140,8 @@ async def _complete(mock: Mock, request: web.Request) -> web.StreamResponse:
         asked = msgspec.json.decode(body, type=dict[str, Any])
         name = body_hash(body)
         fault = _draw_fault(mock, name)
-        if mock.refuses_formats and "response_format" in asked:
-            return _error(400, "Unrecognized request argument supplied: response_format")
+        if refused := [name for name in mock.refuses if name in asked]:
+            return _error(400, f"Unrecognized request argument supplied: {refused[0]}")
         mock.inside += 1
         mock.most_at_once = max(mock.most_at_once, mock.inside)
         try:
