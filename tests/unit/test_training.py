@@ -16,6 +16,7 @@ from seqtune.training.batches import padding, plan
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
+pytest.importorskip("trl")
 
 from seqtune.evaluation.answers import answer  # noqa: E402
 from seqtune.training.model import load  # noqa: E402

@@ -10,7 +10,7 @@ import typer
 
 from seqtune import __version__, console
 from seqtune.cli.building import build
-from seqtune.cli.models import demo, evaluate, report, train
+from seqtune.cli.models import demo, evaluate, preview, report, train
 from seqtune.cli.replies import cache, mock_server
 from seqtune.cli.rows import convert, ls
 from seqtune.errors import SeqtuneError
@@ -26,6 +26,7 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(build)
 app.command()(train)
+app.command()(preview)
 app.command("eval")(evaluate)
 app.command()(report)
 app.command()(ls)

@@ -1,7 +1,9 @@
-"""seqtune train, seqtune eval, seqtune report, seqtune demo"""
+"""seqtune train, seqtune preview, seqtune eval, seqtune report, seqtune demo"""
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,9 +15,12 @@ if TYPE_CHECKING:
     from seqtune.evaluation.run import Evaluation
     from seqtune.evaluation.statistics import Share
     from seqtune.training.loss import Loss
+    from seqtune.training.preview import Preview
 
 Recipe = Annotated[Path | None, typer.Argument(help="A recipe in YAML; options go over it.")]
 Out = Annotated[str | None, typer.Option(help="The run folder.")]
+Template = Annotated[str | None, typer.Option(help="auto (the model's own), alpaca, chatml or tulu.")]
+TooLong = Annotated[str | None, typer.Option(help="Rows over max_length: drop, split or error.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Any key of the recipe, e.g. train.seed=1.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Use the folder whatever it holds.")]
 Json = Annotated[bool, typer.Option("--json", help="End with one JSON object, print nothing else.")]
@@ -27,8 +32,13 @@ def train(
     dataset: Annotated[str | None, typer.Option(help="Rows, e.g. the examples.jsonl of a build.")] = None,
     model: Annotated[str | None, typer.Option(help="tiny (from scratch), a local folder, or a hub id.")] = None,
     out: Out = None,
+    method: Annotated[str | None, typer.Option(help="full, lora or qlora.")] = None,
+    template: Template = None,
     seed: Annotated[int | None, typer.Option(help="Of the order of rows, and of the weights of tiny.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the rows.")] = None,
+    too_long: TooLong = None,
+    merge: Annotated[bool, typer.Option("--merge", help="Write the adapter into the model's weights.")] = False,
+    push: Annotated[str | None, typer.Option(help="Send the model to this repository on the hub.")] = None,
     set_: Sets = None,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -41,15 +51,64 @@ def train(
 
     console.set_mode(quiet=quiet, json=json)
     given: dict[str, Any] = {"dataset": dataset, "model": model, "out": out, "seed": seed, "epochs": epochs}
-    given["overwrite"] = overwrite or None
+    given |= {"method": method, "template": template, "too_long": too_long, "push": push}
+    given |= {"merge": merge or None, "overwrite": overwrite or None}
     options = section_options("train", TrainSettings, recipe, set_ or (), given)
     with console.progress("train", "steps") as report:
         done = run_training(**options, say=lambda line: report(line.step, f"loss {line.loss:.3f}"))
+    left_out = f", {done.unused:,} left out and {done.split:,} split (see unused.jsonl)"
     console.result(
-        f"{done.rows:,} rows, {done.trained_tokens:,} trained tokens in {done.wall_s:.0f} s,"
-        f" loss {done.losses[0].loss:.3f} -> {done.losses[-1].loss:.3f}; model in {done.model}"
+        f"{done.rows:,} rows{left_out if done.unused or done.split else ''}, {done.trained_tokens:,} trained tokens"
+        f" in {done.wall_s:.0f} s, loss {done.losses[0].loss:.3f} -> {done.losses[-1].loss:.3f}; model in {done.model}"
     )
     console.result_json(done)
+
+
+def preview(
+    recipe: Recipe = None,
+    dataset: Annotated[str | None, typer.Option(help="Rows, e.g. the examples.jsonl of a build.")] = None,
+    model: Annotated[str | None, typer.Option(help="tiny, a local folder, or a hub id; its tokenizer is read.")] = None,
+    rows: Annotated[int, typer.Option(help="How many rows to show; the totals are of all.")] = 3,
+    template: Template = None,
+    max_length: Annotated[int | None, typer.Option(help="Tokens of the longest row.")] = None,
+    too_long: TooLong = None,
+    set_: Sets = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show what a training would see: rendered rows with the trained part marked, token counts, what is left out."""
+    from seqtune.recipe import section_options
+    from seqtune.training.preview import preview as look
+    from seqtune.training.settings import TrainSettings
+
+    console.set_mode(quiet=quiet, json=json)
+    given: dict[str, Any] = {"dataset": dataset, "model": model, "out": "nowhere", "template": template}
+    given |= {"max_length": max_length, "too_long": too_long}
+    options = section_options("train", TrainSettings, recipe, set_ or (), given)
+    done = look(**options, rows=rows)
+    _show_preview(done)
+    console.result_json(done)
+
+
+def _show_preview(done: Preview) -> None:
+    from seqtune.training.preview import marked
+
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    for row in done.shown:
+        console.result(f"--- row {row.id}: {row.tokens:,} tokens, {row.trained_tokens:,} of them trained")
+        console.result(marked(row, colour=colour))
+    for line in done.left_out:
+        console.result(f"--- left out: row {line.id}: {line.reason} {f'({line.tokens:,} tokens)' * bool(line.tokens)}")
+    own = "the model's own" if done.template == "auto" else done.template
+    console.result(
+        f"\ntemplate: {own}; an answer ends with {done.end}; the trained part is "
+        f"{'green' if colour else 'between [[ and ]]'}\n"
+        f"{done.examples:,} rows read, {done.unused:,} left out, {done.split:,} split; {done.rows:,} to train on\n"
+        f"{done.tokens:,} tokens, {done.trained_tokens:,} of them trained ({done.trained_tokens / done.tokens:.1%});"
+        f" the longest row has {done.longest:,}; {done.too_long:.1%} of the rows have more than {done.max_length:,}"
+    )
+    if done.fault:
+        console.complain(f"train would refuse these rows: {done.fault}")
 
 
 def evaluate(

@@ -42,6 +42,61 @@ def plan(
     return batches
 
 
+def plan_steps(
+    lengths: Sequence[int],
+    *,
+    batch_tokens: int,
+    seed: int,
+    epochs: int = 1,
+    max_tokens: int | None = None,
+    rows_per_step: int | None = None,
+    accumulate: int = 1,
+) -> list[list[list[int]]]:
+    """The optimiser steps of a whole run: each a list of device batches, as `plan` makes them.
+
+    Args:
+        lengths, batch_tokens, seed, epochs, max_tokens: see `plan`.
+        rows_per_step: every step takes so many rows (the last of an epoch what is left), whatever they weigh. They
+            are drawn at random, then sorted by length and cut into as many batches as they need.
+        accumulate: batches of a step, where `rows_per_step` is not given.
+    """
+    if not rows_per_step:
+        batches = plan(lengths, batch_tokens=batch_tokens, seed=seed, epochs=epochs, max_tokens=max_tokens)
+        return [batches[start : start + accumulate] for start in range(0, len(batches), accumulate)]
+    steps: list[list[list[int]]] = []
+    tokens = epoch = 0
+    while tokens < max_tokens if max_tokens else epoch < epochs:
+        for rows in _draw(len(lengths), rows_per_step, Random(f"{seed}/{epoch}")):
+            steps.append(list(_cut(sorted(rows, key=lengths.__getitem__), lengths, batch_tokens)))
+            tokens += sum(lengths[i] for i in rows)
+            if max_tokens and tokens >= max_tokens:
+                break
+        epoch += 1
+    return steps
+
+
+def share(step: Sequence[Sequence[int]], process: int, processes: int) -> list[Sequence[int]]:
+    """The batches of a step that one of several processes takes: together they take each row once.
+
+    Every process gets equally many, because sharded models wait for each other at every batch. So the largest batches
+    are halved until they can be dealt out; where there are fewer rows than processes, some get an empty batch.
+    """
+    batches = [*step]
+    while len(batches) % processes:
+        largest = max(range(len(batches)), key=lambda i: len(batches[i]))
+        half = (len(batches[largest]) + 1) // 2
+        batches[largest : largest + 1] = [batches[largest][:half], batches[largest][half:]]
+    return batches[process::processes]
+
+
+def _draw(rows: int, size: int, rng: Random) -> Iterator[list[int]]:
+    """Every row once, in random order, in groups of `size`."""
+    order = list(range(rows))
+    rng.shuffle(order)
+    for start in range(0, rows, size):
+        yield order[start : start + size]
+
+
 def _epoch(lengths: Sequence[int], batch_tokens: int, rng: Random) -> Iterator[list[int]]:
     """One pass: rows are shuffled, sorted within pools, cut into batches, and the batches of all pools shuffled."""
     order = list(range(len(lengths)))

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from seqtune.errors import MissingExtraError, RecipeError
+from seqtune.errors import MissingExtraError, RecipeError, RunFolderError, shorten
+from seqtune.training.rendering import end_mark
+from seqtune.training.settings import TINY
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-TINY = "tiny"
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 COPYING = 0.25  # times the identity; 0.5 does as well
 PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "safetensors")
+TRAINERS = ("trl", "datasets")  # needed to train, not to answer
 
 
 class Loaded(NamedTuple):
@@ -28,11 +31,13 @@ class Loaded(NamedTuple):
     tokenizer: PreTrainedTokenizerBase
 
 
-def require_packages(purpose: str) -> None:
+def require_packages(purpose: str, more: Sequence[str] = ()) -> None:
     """Raises MissingExtraError for the first package of the extra `train` that is not installed."""
-    for package in PACKAGES:
+    for package in (*PACKAGES, *more):
         if find_spec(package) is None:
             raise MissingExtraError(package, "train", purpose)
+    # transformers loads bitsandbytes where it is installed, which then complains about a kernel that is only faster.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def tiny(tokenizer: PreTrainedTokenizerBase, *, seed: int, longest: int = 2048) -> PreTrainedModel:
@@ -67,12 +72,13 @@ def tiny(tokenizer: PreTrainedTokenizerBase, *, seed: int, longest: int = 2048) 
     return model
 
 
-def load(model: str | Path, *, for_training: bool = False) -> Loaded:
+def load(model: str | Path, *, dtype: Any = "auto", quantisation: Any = None) -> Loaded:
     """A model and its tokenizer from a local folder or a hub id. Only safetensors are read; no code of a hub is run.
 
     Args:
-        model: where it is.
-        for_training: weights in 32 bits, whatever they were saved in: 16 lose the small steps of the optimiser.
+        model: where it is; an adapter's folder gives the model that it belongs to, with the adapter on it.
+        dtype: of its weights; "auto" is what they were saved in.
+        quantisation: how to load it in fewer bits, see `four_bits`.
 
     Raises:
         RecipeError: it is neither, or the folder holds no model.
@@ -80,13 +86,58 @@ def load(model: str | Path, *, for_training: bool = False) -> Loaded:
     from transformers import AutoModelForCausalLM
 
     tokenizer = load_tokenizer(model)
+    options = {"quantization_config": quantisation} if quantisation else {}
     try:
         with _no_progress_bars():
-            dtype = "float32" if for_training else "auto"
-            network = AutoModelForCausalLM.from_pretrained(str(model), use_safetensors=True, dtype=dtype)
+            network = AutoModelForCausalLM.from_pretrained(str(model), use_safetensors=True, dtype=dtype, **options)
     except (OSError, ValueError) as error:
         raise _no_model(model, str(error)) from None
     return Loaded(network, tokenizer)
+
+
+def published_dtype(model: str | Path) -> Any:
+    """The torch dtype that a model's weights are said to be saved in; float32 where nothing is said."""
+    import torch
+    from transformers import AutoConfig
+
+    found = AutoConfig.from_pretrained(str(model)).dtype
+    return found if isinstance(found, torch.dtype) else torch.float32
+
+
+def require_vocabulary(loaded: Loaded, where: str) -> None:
+    """Raises RecipeError where the tokenizer has tokens that the model has no embedding for."""
+    tokens, rows = len(loaded.tokenizer), loaded.model.get_input_embeddings().weight.shape[0]
+    if tokens > rows:
+        raise RecipeError(
+            f"the tokenizer has {tokens:,} tokens and the model an embedding of {rows:,}",
+            where=where,
+            fix="put the tokenizer that belongs to the model into its folder, or resize the embedding and save both",
+        )
+
+
+def end_with_turns(loaded: Loaded) -> None:
+    """Let the model and its tokenizer stop at the token that ends an answer; both are changed in place and saved so.
+
+    Base models name another end token (Llama-3 ends texts, not turns): they would be trained to end their turn, and
+    nothing would stop there.
+    """
+    tokenizer, generation = loaded.tokenizer, loaded.model.generation_config
+    mark = end_mark(tokenizer)
+    end = tokenizer.convert_tokens_to_ids(mark)
+    own = generation.eos_token_id
+    others = [own] if isinstance(own, int) else own or []
+    generation.eos_token_id = [end, *[one for one in others if one != end]] if set(others) - {end} else end
+    before = _probe(tokenizer)
+    named, tokenizer.eos_token = tokenizer.eos_token, mark
+    if _probe(tokenizer) != before:  # the template writes the other one somewhere
+        tokenizer.eos_token = named
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = mark
+
+
+def _probe(tokenizer: PreTrainedTokenizerBase) -> str:
+    chat = [{"role": role, "content": "?"} for role in ("user", "assistant", "user", "assistant")]
+    return str(tokenizer.apply_chat_template(chat, tokenize=False))
 
 
 def load_tokenizer(model: str | Path) -> PreTrainedTokenizerBase:
@@ -104,15 +155,29 @@ def load_tokenizer(model: str | Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def save(loaded: Loaded, folder: Path) -> None:
-    """Write a model and its tokenizer; the folder appears only once it is whole."""
+def save(loaded: Loaded, folder: Path, *, card: str = "") -> None:
+    """Write a model (or the adapter on it), its tokenizer and its card; the folder appears only once it is whole.
+
+    Raises:
+        RunFolderError: the disk is full, or the place cannot be written.
+    """
+    from safetensors import SafetensorError
+
     half = folder.with_name(f"{folder.name}.half")
     shutil.rmtree(half, ignore_errors=True)
-    with _no_progress_bars():
-        loaded.model.save_pretrained(half)  # as safetensors; transformers 5 writes nothing else
-        loaded.tokenizer.save_pretrained(half)
-    shutil.rmtree(folder, ignore_errors=True)
-    half.rename(folder)
+    try:
+        with _no_progress_bars():
+            loaded.model.save_pretrained(half)  # as safetensors; transformers 5 writes nothing else
+            loaded.model.generation_config.save_pretrained(half)  # an adapter does not by itself
+            loaded.tokenizer.save_pretrained(half)
+        if card:
+            (half / "README.md").write_text(card, "utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        half.rename(folder)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(half, ignore_errors=True)
+        what = f"the model cannot be written: {shorten(error, 160)}"
+        raise RunFolderError(what, where=str(folder), fix="free some space, or choose another --out") from None
 
 
 def _refuse_wrong_place(model: str | Path) -> None:

@@ -1,17 +1,27 @@
-"""Rows as token ids: the one place where a chat becomes ids, in training and in answering alike."""
+"""Rows as token ids: the one place where a chat becomes ids, in training and in answering alike.
+
+What is trained is each answer and the token that ends its turn. That token is found by rendering an answer and looking
+at what the template writes after it, because the tokenizer's `eos_token` is another one in many models.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from jinja2 import TemplateError
 
 from seqtune.data.example import Example, messages
 from seqtune.errors import DataError, RecipeError
+from seqtune.training.templates import use_template
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 IGNORED = -100  # a label that torch's cross entropy leaves out
+PROBE = "4711"  # an answer that no template writes by itself
 
 Chat = Sequence[dict[str, Any]]
 
@@ -28,33 +38,60 @@ class Row(NamedTuple):
         """The tokens that the loss is on."""
         return [label for label in self.labels if label != IGNORED]
 
+    @property
+    def ends(self) -> list[int]:
+        """Where each trained answer ends, end token included: slices of `ids` up to there hold whole turns."""
+        after = [*self.labels[1:], IGNORED]
+        both = zip(self.labels, after, strict=True)
+        return [i + 1 for i, (label, following) in enumerate(both) if label != IGNORED and following == IGNORED]
 
-def training_row(example: Example, tokenizer: PreTrainedTokenizerBase) -> Row:
+
+def training_rows(example: Example, tokenizer: PreTrainedTokenizerBase) -> list[Row]:
     """The row's chat through the tokenizer's own template; loss on each answer and its end token, nothing after it.
 
-    Prompt and answer are tokenised apart, exactly as in answering, so no token can join text from both.
+    One row, or several where the template writes earlier turns differently once a later one is there (Qwen3 drops
+    earlier thoughts): then each answer that no longer continues what stood before it begins a row of its own, which
+    is what the model is given when it answers there. A message with `"train": false` is context only.
+
+    Prompt and answer meet at the same token in training and in answering: see `_answer_ids`.
 
     Raises:
-        DataError: a row without answer, or with text that the model would read as one of its own marks.
-        RecipeError: the template does not close answers with the tokenizer's end token, or rewrites earlier turns.
+        DataError: a row without answer, one that the template refuses, or with text that the model would read as one
+            of its own marks.
+        RecipeError: the template closes answers with no end token, or writes a prompt differently once it is answered.
     """
     chat = messages(example)
     _refuse_marks(chat, tokenizer)
-    ids: list[int] = []
-    labels: list[int] = []
+    end = end_mark(tokenizer)
+    rows: list[Row] = []
     done = ""
     for i, message in enumerate(chat):
-        if message["role"] != "assistant" or not message["content"]:
+        if not _is_answer(message) or message.get("train") is False:
             continue
-        prompt = rendered_prompt(chat[:i], tokenizer)
-        answer = _answer_text(chat[: i + 1], prompt, done, tokenizer)
-        context, trained = _encode(prompt[len(done) :], tokenizer), _encode(answer, tokenizer)
-        ids += context + trained
-        labels += [IGNORED] * len(context) + trained
+        prompt, answer = _exchange(chat[: i + 1], end, tokenizer)
+        if not rows or not prompt.startswith(done):
+            rows.append(Row(example.id, [], []))
+            done = ""
+        context, trained = _exchange_ids(prompt[len(done) :], answer, end if done else "", tokenizer)
+        rows[-1].ids.extend(context + trained)
+        rows[-1].labels.extend([IGNORED] * len(context) + trained)
         done = prompt + answer
-    if not done:
+    if not rows:
         raise DataError("the row has no answer to train on", fix="give it an output")
-    return Row(example.id, ids, labels)
+    _refuse_unknown(rows, tokenizer)
+    return rows
+
+
+def training_row(example: Example, tokenizer: PreTrainedTokenizerBase) -> Row:
+    """The only row of an example; for templates that only append.
+
+    Raises:
+        RecipeError: the template writes earlier turns differently, so that the example is several rows.
+    """
+    rows = training_rows(example, tokenizer)
+    if len(rows) > 1:
+        raise RecipeError(f"the chat template makes {len(rows)} rows of one conversation", fix="use training_rows")
+    return rows[0]
 
 
 def prompt_ids(example: Example, tokenizer: PreTrainedTokenizerBase) -> list[int]:
@@ -66,59 +103,147 @@ def prompt_ids(example: Example, tokenizer: PreTrainedTokenizerBase) -> list[int
     return _encode(rendered_prompt(chat, tokenizer), tokenizer)
 
 
-def rendered_prompt(chat: Chat, tokenizer: PreTrainedTokenizerBase) -> str:
-    """A chat that waits for an answer, as the template writes it."""
-    return str(tokenizer.apply_chat_template(list(chat), tokenize=False, add_generation_prompt=True))
+def rendered_prompt(chat: Chat, tokenizer: PreTrainedTokenizerBase, *, thinking: bool = False) -> str:
+    """A chat that waits for an answer, as the template writes it.
+
+    Args:
+        chat: the messages before the answer.
+        tokenizer: whose template is used.
+        thinking: let the answer begin with thoughts, in models that do both; False asks for the answer itself.
+    """
+    return _render(chat, tokenizer, add_generation_prompt=True, enable_thinking=thinking)
 
 
 def require_template(tokenizer: PreTrainedTokenizerBase, where: str) -> None:
     """Raises RecipeError for a tokenizer that cannot render a chat or end an answer."""
-    if not tokenizer.chat_template:
-        raise RecipeError(
-            "the model's tokenizer has no chat template",
-            where=where,
-            fix="use an instruct or chat version of the model",
-        )
-    if tokenizer.eos_token is None:
-        raise RecipeError("the model's tokenizer names no end token", where=where, fix="set eos_token in its files")
+    use_template(tokenizer, "auto", where)
+    end_mark(tokenizer)
 
 
-def _answer_text(chat: Chat, prompt: str, done: str, tokenizer: PreTrainedTokenizerBase) -> str:
-    """The last answer as the template writes it, up to its end token."""
-    whole = str(tokenizer.apply_chat_template(list(chat), tokenize=False))
-    if not (prompt.startswith(done) and whole.startswith(prompt)):
+def end_mark(tokenizer: PreTrainedTokenizerBase) -> str:
+    """The token that the template writes right after an answer: "<|eot_id|>", "<|im_end|>", "</s>", ...
+
+    Raises:
+        RecipeError: it writes none.
+    """
+    return _end_mark(tokenizer, str(tokenizer.chat_template))
+
+
+@lru_cache(maxsize=8)
+def _end_mark(tokenizer: PreTrainedTokenizerBase, template: str) -> str:
+    chat = [{"role": "user", "content": "?"}, {"role": "assistant", "content": PROBE}]
+    after = _render(chat, tokenizer).rpartition(PROBE)[2]
+    found = _marks(tokenizer, len(tokenizer)).search(after)
+    if not found:
         raise RecipeError(
-            "the chat template writes earlier turns differently once an answer is there, so prompt and answer "
-            "cannot be told apart",
-            fix="use rows of one exchange, or a template that only appends",
+            f"the chat template does not close an answer with an end token: it writes {after!r} after it",
+            fix="set template to 'tulu' or 'alpaca', or mend the model's chat_template.jinja",
         )
-    answer = whole[len(prompt) :]
-    end = answer.rfind(tokenizer.eos_token)
-    if end < 0:
-        raise RecipeError(
-            f"the chat template does not close an answer with the tokenizer's end token {tokenizer.eos_token!r}",
-            fix="set eos_token to the mark that the template writes after an answer",
-        )
-    return answer[: end + len(tokenizer.eos_token)]
+    return found.group()
+
+
+@lru_cache(maxsize=8)
+def _marks(tokenizer: PreTrainedTokenizerBase, size: int) -> re.Pattern[str]:
+    """What the tokenizer reads as marks: its special tokens, the longest first."""
+    added = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+    marks = sorted({*tokenizer.all_special_tokens, *added}, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, marks)) or r"(?!)")
+
+
+def _is_answer(message: dict[str, Any]) -> bool:
+    said = (message["content"] or "").strip()
+    return message["role"] == "assistant" and bool(said or message.get("tool_calls"))
+
+
+def _exchange(chat: Chat, end: str, tokenizer: PreTrainedTokenizerBase) -> tuple[str, str]:
+    """The chat before its last answer, and that answer up to its end token, both as the template writes them."""
+    whole = _render(chat, tokenizer)
+    for thinking in (False, True):
+        prompt = rendered_prompt(chat[:-1], tokenizer, thinking=thinking)
+        if whole.startswith(prompt):
+            answer, found, _ = whole[len(prompt) :].partition(end)
+            if found:
+                return prompt, answer + found
+            raise RecipeError(f"the chat template does not close this answer with {end!r}", fix="leave the row out")
+    raise RecipeError(
+        "the chat template writes earlier turns differently once an answer is there, so prompt and answer "
+        "cannot be told apart",
+        fix="use a template that only appends: set template to 'tulu' or 'alpaca'",
+    )
+
+
+def _render(chat: Chat, tokenizer: PreTrainedTokenizerBase, **options: bool) -> str:
+    """The template's text. Where it knows no system role (Gemma), that message is put before the first user's."""
+    plain = [{key: value for key, value in message.items() if key != "train"} for message in chat]
+    try:
+        return str(tokenizer.apply_chat_template(plain, tokenize=False, **options))
+    except (TemplateError, TypeError) as error:
+        folded = _fold_system(plain)
+        if len(folded) == len(plain):
+            raise DataError(f"the chat template refuses the row: {error}", fix="leave the row out") from None
+        return _render(folded, tokenizer, **options)
+
+
+def _fold_system(chat: Chat) -> list[dict[str, Any]]:
+    if len(chat) > 1 and chat[0]["role"] == "system" and chat[1]["role"] == "user":
+        content = f"{chat[0]['content']}\n\n{chat[1]['content']}"
+        return [{**chat[1], "content": content}, *chat[2:]]
+    return list(chat)
+
+
+def _exchange_ids(
+    context: str, answer: str, before: str, tokenizer: PreTrainedTokenizerBase
+) -> tuple[list[int], list[int]]:
+    """Context and answer as ids; `before` is the mark that they follow, at which every tokenizer cuts its text.
+
+    The context's ids are those that the model is given when it answers. The answer's are what follows them when both
+    are encoded as one: encoded alone, SentencePiece would put a second blank before it. Where a token would join text
+    of both (a prompt that ends in blanks, an answer that begins with one), the answer is encoded apart.
+    """
+    skip = len(_encode(before, tokenizer))
+    given, both = _encode(before + context, tokenizer), _encode(before + context + answer, tokenizer)
+    joined = both[: len(given)] != given
+    return given[skip:], _encode_apart(answer, tokenizer) if joined else both[len(given) :]
+
+
+def _encode_apart(answer: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The answer as it stands after a character that takes the blank which SentencePiece puts before a text."""
+    mark = end_mark(tokenizer)
+    for lead in (f"{mark}\n", f"{mark}:", mark):
+        alone, both = _encode(lead, tokenizer), _encode(lead + answer, tokenizer)
+        if both[: len(alone)] == alone:
+            break
+    return both[len(alone) :]
 
 
 def _encode(text: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     # The template has written all marks already; the tokenizer must not add a second <bos>.
-    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
     return ids
 
 
 def _refuse_marks(chat: Chat, tokenizer: PreTrainedTokenizerBase) -> None:
     """A row that holds "<|end|>" as text would close its own turn in the middle: no such row is rendered."""
-    marks = tokenizer.all_special_tokens
+    marks = _marks(tokenizer, len(tokenizer))
     for message in chat:
         if not isinstance(message["content"], str | None):
             raise DataError(
                 "a message is not plain text", fix="leave rows with images out: only text is trained so far"
             )
-        for mark in marks:
-            if mark in (message["content"] or ""):
-                raise DataError(
-                    f"the text holds {mark!r}, which the model reads as the end or start of a turn",
-                    fix="remove it from the row",
-                )
+        found = marks.search(message["content"] or "")
+        if found:
+            raise DataError(
+                f"the text holds {found.group()!r}, which the model reads as the end or start of a turn",
+                fix="remove it from the row",
+            )
+
+
+def _refuse_unknown(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase) -> None:
+    # Some tokenizers name their end token as the unknown one too.
+    unknown = tokenizer.unk_token_id
+    ends = (tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids(end_mark(tokenizer)))
+    if unknown is not None and unknown not in ends and any(unknown in row.labels for row in rows):
+        raise DataError(
+            f"the answer holds characters that the model's tokenizer does not know (it writes {tokenizer.unk_token!r})",
+            fix="leave the row out, or use a model whose tokenizer knows every byte",
+        )

@@ -14,24 +14,40 @@ import xxhash
 from seqtune.data.example import Example, messages
 from seqtune.data.folder import claim_folder, versions, write_lines, write_summary
 from seqtune.data.reader import read
-from seqtune.errors import DataError, RecipeError, shorten
-from seqtune.training.batches import padding, plan
+from seqtune.errors import DataError, RecipeError, SeqtuneError, shorten
+from seqtune.recipe import Document, check, refuse
+from seqtune.training.adapters import add_adapter, four_bits, merge_adapter, require_adapter_packages
+from seqtune.training.batches import padding, plan_steps
+from seqtune.training.card import model_card
 from seqtune.training.loss import Loss
-from seqtune.training.model import PACKAGES, TINY, Loaded, load, load_tokenizer, require_packages, save, tiny
-from seqtune.training.rendering import Row, require_template, training_row
+from seqtune.training.model import (
+    PACKAGES,
+    TRAINERS,
+    Loaded,
+    end_with_turns,
+    load,
+    load_tokenizer,
+    published_dtype,
+    require_packages,
+    require_vocabulary,
+    save,
+    tiny,
+)
+from seqtune.training.preflight import check_rows
+from seqtune.training.rendering import Row, end_mark
+from seqtune.training.rows import Rendered, render
+from seqtune.training.settings import TINY, TrainSettings
+from seqtune.training.templates import use_template
 from seqtune.training.words import word_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+# Settings that change nothing of the result, besides the rows themselves, which are hashed one by one.
+NOT_HASHED = {"dataset", "out", "strict", "overwrite", "push"}
 
-class Unused(msgspec.Struct, frozen=True):
-    """A row that was not trained on, and why: a line of unused.jsonl."""
-
-    id: str
-    reason: str
-    tokens: int = 0
-    instruction: str = ""
+Say = Callable[[Loss], object]
+Steps = Sequence[Sequence[Sequence[int]]]  # steps of batches of row numbers
 
 
 @dataclass(frozen=True)
@@ -39,10 +55,10 @@ class Training:
     """What a training made.
 
     Args:
-        out: the run folder: model/, losses.jsonl, unused.jsonl, run.json.
-        model: the folder of the trained model and its tokenizer, which plain transformers loads.
-        parameters: weights of the model.
-        rows: rows that could be trained on; unused: rows that could not.
+        out: the run folder: model/, losses.jsonl, unused.jsonl, run.json, and adapter/ where one was merged.
+        model: the folder of the trained model (or adapter), its tokenizer and its card, which transformers loads.
+        parameters: weights of the model, adapter included; trained_parameters: those of them that were trained.
+        rows: rows that were trained on; unused: rows of which nothing was; split: rows that lost their last turns.
         steps: optimiser steps.
         tokens: tokens seen, prompts and answers together, padding not counted.
         trained_tokens: those of them that the loss was on.
@@ -55,8 +71,10 @@ class Training:
     out: Path
     model: Path
     parameters: int
+    trained_parameters: int
     rows: int
     unused: int
+    split: int
     steps: int
     tokens: int
     trained_tokens: int
@@ -67,36 +85,13 @@ class Training:
     cpu_s: float
 
 
-class Resolved(msgspec.Struct, frozen=True):
-    """The settings with their defaults filled in: all that the result depends on besides the rows. In run.json."""
-
-    model: str
-    tokenizer: str
-    seed: int
-    epochs: int
-    max_tokens: int | None
-    learning_rate: float
-    weight_decay: float
-    batch_tokens: int
-    max_length: int
-
-
 def train(
     dataset: Iterable[Example] | str | Path,
     model: str | Path = TINY,
     *,
     out: str | Path,
-    seed: int = 0,
-    epochs: int = 1,
-    max_tokens: int | None = None,
-    learning_rate: float | None = None,
-    weight_decay: float = 0.0,
-    batch_tokens: int | None = None,
-    max_length: int = 2048,
-    tokenizer: str | Path = "",
-    strict: bool = False,
-    overwrite: bool = False,
-    say: Callable[[Loss], object] | None = None,
+    say: Say | None = None,
+    **options: Any,
 ) -> Training:
     """Fine-tune a model on rows; the loss is on their answers and end tokens only.
 
@@ -104,97 +99,188 @@ def train(
         dataset: Examples, or a file of rows.
         model: "tiny" (from scratch, with a tokenizer made from the rows), a local folder, or a hub id.
         out: the run folder.
-        seed: of the weights (tiny) and of the order of rows.
-        epochs: passes over the rows.
-        max_tokens: stop after so many tokens in place of after `epochs`.
-        learning_rate: its peak; by default 1.5e-3 for "tiny" and 1e-5 for others.
-        weight_decay: of AdamW.
-        batch_tokens: the most tokens of a batch, padding included; by default 512 for "tiny" and 8192 for others.
-        max_length: a row of more tokens is left out and listed in unused.jsonl; no row is ever cut.
-        tokenizer: folder of a tokenizer for "tiny", in place of one made from the rows.
-        strict: raise an error in place of leaving a row out.
-        overwrite: take the folder whatever it holds.
         say: called with a Loss every few steps.
+        options: any other setting of a recipe's `train:` section: method, epochs, seed, ...; see `TrainSettings`.
 
     Raises:
         RecipeError: a setting or a model that cannot be used.
-        DataError: no row to train on; with `strict`, any row that cannot be.
+        DataError: no row to train on, or a row that would be trained wrongly; with `strict`, any row left out.
         RunFolderError: the folder holds something else, or cannot be written.
-        SeqtuneError: the loss is no number any more.
-        MissingExtraError: torch or transformers is not installed.
+        SeqtuneError: the loss is no number any more, or memory ran out.
+        MissingExtraError: torch, transformers, TRL, PEFT or bitsandbytes is needed and not installed.
     """
-    require_packages("training")
-    is_tiny = str(model) == TINY
-    settings = Resolved(
-        model=str(model),
-        tokenizer=str(tokenizer),
-        seed=seed,
-        epochs=epochs,
-        max_tokens=max_tokens,
-        learning_rate=(1.5e-3 if is_tiny else 1e-5) if learning_rate is None else learning_rate,
-        weight_decay=weight_decay,
-        batch_tokens=(512 if is_tiny else 8192) if batch_tokens is None else batch_tokens,
-        max_length=max_length,
-    )
-    _check(settings)
-    return _run(settings, dataset, Path(out), strict, overwrite, say)
+    require_packages("training", TRAINERS)
+    settings = _settings(dataset, model, out, options)
+    require_adapter_packages(settings.method)
+    if settings.push:
+        _require_token(settings.push)
+    return _run(settings, dataset, say)
 
 
-def _run(
-    settings: Resolved,
-    dataset: Iterable[Example] | str | Path,
-    folder: Path,
-    strict: bool,
-    overwrite: bool,
-    say: Callable[[Loss], object] | None,
-) -> Training:
-    """Render, plan, optimise, save; nothing is written before the rows are known to be good."""
+def tokenizer_of(settings: TrainSettings, examples: Sequence[Example]) -> PreTrainedTokenizerBase:
+    """The tokenizer that a training's rows go through, with the chat template that was asked for.
+
+    Raises:
+        RecipeError: no model there, or a template that it cannot use.
+    """
+    if settings.model != TINY:
+        tokenizer = load_tokenizer(settings.model)
+    elif settings.tokenizer:
+        tokenizer = load_tokenizer(settings.tokenizer)
+    else:
+        tokenizer = tiny_tokenizer(examples)
+    use_template(tokenizer, settings.template, settings.tokenizer or settings.model)
+    end_mark(tokenizer)  # raises where there is none
+    return tokenizer
+
+
+def tiny_tokenizer(examples: Iterable[Example]) -> PreTrainedTokenizerBase:
+    """A word-level tokenizer that knows the words of the rows."""
+    texts = (message["content"] for example in examples for message in messages(example))
+    return word_tokenizer(text for text in texts if isinstance(text, str))
+
+
+def read_examples(dataset: Iterable[Example] | str | Path) -> list[Example]:
+    """The rows of a file, or those given.
+
+    Raises:
+        DataError: there are none.
+    """
+    examples = list(read(str(dataset)) if isinstance(dataset, (str, Path)) else dataset)
+    if not examples:
+        raise DataError("there is no row to train on", fix="give a file or a list with at least one row")
+    return examples
+
+
+def _settings(
+    dataset: Iterable[Example] | str | Path, model: str | Path, out: str | Path, options: dict[str, Any]
+) -> TrainSettings:
+    source = str(dataset) if isinstance(dataset, (str, Path)) else "rows given in Python"
+    values = {"dataset": source, "model": model, "out": out, **options}
+    plain = {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+    found, problems = check(Document({}), ("train",), plain, TrainSettings)
+    refuse(problems)
+    assert found
+    return found.resolved()
+
+
+def _run(settings: TrainSettings, dataset: Iterable[Example] | str | Path, say: Say | None) -> Training:
+    """Render, check, plan, optimise, save; nothing is written before the rows are known to be good."""
     wall, cpu = time.perf_counter(), time.process_time()
-    examples = _examples(dataset)
-    loaded = _loaded(settings, examples)
-    rows, unused = _rows(examples, loaded.tokenizer, settings.max_length, strict)
-    lengths = [len(row.ids) for row in rows]
-    batches = plan(
+    folder = Path(settings.out)
+    bfloat16 = _bfloat16(settings)
+    examples = read_examples(dataset)
+    tokenizer = tokenizer_of(settings, examples)
+    rendered = render(
+        examples, tokenizer, max_length=settings.max_length, too_long=settings.too_long, strict=settings.strict
+    )
+    check_rows(rendered.rows, rendered.examples, tokenizer)
+    loaded = _loaded(settings, tokenizer, bfloat16)
+    steps = _planned(settings, [len(row.ids) for row in rendered.rows])
+    fingerprint = _fingerprint(settings, rendered.rows)
+    claim_folder(folder, "train", fingerprint, overwrite=settings.overwrite)
+    write_lines(folder / "unused.jsonl", rendered.unused)
+    losses = _optimise(loaded, rendered.rows, steps, settings, bfloat16, say)
+    spent = time.perf_counter() - wall, time.process_time() - cpu
+    training = _described(settings, loaded, rendered, steps, losses, *spent)
+    _save(loaded, settings, training, rendered)
+    write_summary(folder, _summary(training, settings, fingerprint))
+    return training
+
+
+def _planned(settings: TrainSettings, lengths: Sequence[int]) -> Steps:
+    return plan_steps(
         lengths,
-        batch_tokens=settings.batch_tokens,
+        batch_tokens=settings.batch_tokens or 0,
         seed=settings.seed,
         epochs=settings.epochs,
         max_tokens=settings.max_tokens,
+        rows_per_step=settings.rows_per_step,
+        accumulate=settings.accumulate,
     )
-    fingerprint = _fingerprint(settings, rows)
-    claim_folder(folder, "train", fingerprint, overwrite=overwrite)
-    write_lines(folder / "unused.jsonl", unused)
-    losses = _optimise(loaded, rows, batches, settings, folder, say)
-    save(loaded, folder / "model")
-    training = Training(
+
+
+def _described(
+    settings: TrainSettings,
+    loaded: Loaded,
+    rendered: Rendered,
+    steps: Steps,
+    losses: Sequence[Loss],
+    wall_s: float,
+    cpu_s: float,
+) -> Training:
+    """The figures of a training that is over."""
+    folder, rows = Path(settings.out), rendered.rows
+    batches = [batch for step in steps for batch in step]
+    seen = [rows[i] for batch in batches for i in batch]
+    return Training(
         out=folder,
         model=folder / "model",
         parameters=loaded.model.num_parameters(),
+        trained_parameters=sum(weight.numel() for weight in loaded.model.parameters() if weight.requires_grad),
         rows=len(rows),
-        unused=len(unused),
-        steps=len(batches),
-        tokens=sum(lengths[i] for batch in batches for i in batch),
-        trained_tokens=sum(len(rows[i].trained) for batch in batches for i in batch),
-        padding=padding(batches, lengths),
+        unused=rendered.left_out,
+        split=len(rendered.unused) - rendered.left_out,
+        steps=len(steps),
+        tokens=sum(len(row.ids) for row in seen),
+        trained_tokens=sum(len(row.trained) for row in seen),
+        padding=padding(batches, [len(row.ids) for row in rows]),
         losses=tuple(losses),
         seed=settings.seed,
-        wall_s=time.perf_counter() - wall,
-        cpu_s=time.process_time() - cpu,
+        wall_s=wall_s,
+        cpu_s=cpu_s,
     )
-    write_summary(folder, _summary(training, settings, fingerprint))
-    return training
+
+
+def _loaded(settings: TrainSettings, tokenizer: PreTrainedTokenizerBase, bfloat16: bool) -> Loaded:
+    """The model as the method trains it: whole in 32 bits, or in fewer with an adapter on it."""
+    import torch
+    import transformers
+
+    compute = torch.bfloat16 if bfloat16 else torch.float32
+    if settings.model == TINY:
+        loaded = Loaded(tiny(tokenizer, seed=settings.seed, longest=settings.max_length), tokenizer)
+    elif settings.method == "qlora":
+        loaded = Loaded(load(settings.model, dtype=compute, quantisation=four_bits(compute)).model, tokenizer)
+    else:
+        # 16 bits lose the small steps of the optimiser, so whatever is trained is in 32.
+        dtype = "float32" if settings.method == "full" else compute
+        loaded = Loaded(load(settings.model, dtype=dtype).model, tokenizer)
+    require_vocabulary(loaded, settings.model)
+    end_with_turns(loaded)
+    if settings.method == "full":
+        return loaded
+    transformers.set_seed(settings.seed)
+    checkpointing = settings.gradient_checkpointing
+    return loaded._replace(model=add_adapter(loaded.model, settings.lora, settings.method, checkpointing=checkpointing))
+
+
+def _bfloat16(settings: TrainSettings) -> bool:
+    """Whether to compute in 16 bits."""
+    import torch
+
+    if torch.cuda.is_available():
+        has_it = torch.cuda.is_bf16_supported(including_emulation=False)
+        if settings.precision == "bfloat16" and not has_it:
+            name = torch.cuda.get_device_name()
+            raise RecipeError(f"train.precision is bfloat16, which {name} does not have", fix="set it to float32")
+        return has_it and settings.precision != "float32"
+    if settings.trl.get("use_liger_kernel"):
+        raise RecipeError("train.trl.use_liger_kernel needs a GPU, and there is none here", fix="leave it out")
+    return settings.precision == "bfloat16"
 
 
 def _optimise(
     loaded: Loaded,
     rows: Sequence[Row],
-    batches: Sequence[Sequence[int]],
-    settings: Resolved,
-    folder: Path,
-    say: Callable[[Loss], object] | None,
+    steps: Steps,
+    settings: TrainSettings,
+    bfloat16: bool,
+    say: Say | None,
 ) -> list[Loss]:
-    from seqtune.training.trainer import optimise  # imports torch and transformers
+    from seqtune.training.trainer import optimise  # imports torch, transformers and TRL
 
+    folder = Path(settings.out)
     losses: list[Loss] = []
     with (folder / "losses.jsonl").open("wb") as file:
 
@@ -205,99 +291,68 @@ def _optimise(
             if say:
                 say(loss)
 
-        optimise(
-            loaded,
-            rows,
-            batches,
-            learning_rate=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            seed=settings.seed,
-            folder=folder,
-            say=note,
-        )
+        optimise(loaded, rows, steps, settings, bfloat16=bfloat16, folder=folder, say=note)
     return losses
 
 
-def _examples(dataset: Iterable[Example] | str | Path) -> list[Example]:
-    examples = list(read(str(dataset)) if isinstance(dataset, (str, Path)) else dataset)
-    if not examples:
-        raise DataError("there is no row to train on", fix="give a file or a list with at least one row")
-    return examples
+def _save(loaded: Loaded, settings: TrainSettings, training: Training, rendered: Rendered) -> None:
+    """Write the model with its card: whole, as an adapter, or both where the adapter is merged."""
+    figures = {
+        name: getattr(training, name)
+        for name in ("parameters", "trained_parameters", "rows", "unused", "split", "steps", "tokens", "trained_tokens")
+    }
+    base = "" if settings.model == TINY or Path(settings.model).exists() else settings.model
+    card = model_card(settings, figures, rendered.examples, training.losses, base)
+    if settings.merge:
+        save(loaded, training.out / "adapter")
+        merged = merge_adapter(settings.model, training.out / "adapter")
+        merged.generation_config = loaded.model.generation_config
+        loaded = Loaded(merged, loaded.tokenizer)
+    if settings.model != TINY and (settings.merge or settings.method == "full"):
+        loaded.model.to(published_dtype(settings.model))
+    save(loaded, training.model, card=card)
+    if settings.push:
+        _push(training.model, settings.push)
 
 
-def _loaded(settings: Resolved, examples: Sequence[Example]) -> Loaded:
-    if settings.model != TINY:
-        loaded = load(settings.model, for_training=True)
-        require_template(loaded.tokenizer, settings.model)
-        return loaded
-    words = load_tokenizer(settings.tokenizer) if settings.tokenizer else tiny_tokenizer(examples)
-    require_template(words, settings.tokenizer)
-    return Loaded(tiny(words, seed=settings.seed, longest=settings.max_length), words)
+def _require_token(repository: str) -> None:
+    """Raises RecipeError before anything is trained where the hub could not be written to."""
+    from huggingface_hub import get_token
+
+    if repository.count("/") != 1 or not all(repository.split("/")):
+        raise RecipeError(f"train.push is {repository!r}", fix="give NAME/REPOSITORY")
+    if not get_token():
+        raise RecipeError(f"train.push is {repository!r}, and no token for the hub is here", fix="run 'hf auth login'")
 
 
-def tiny_tokenizer(examples: Iterable[Example]) -> PreTrainedTokenizerBase:
-    """A word-level tokenizer that knows the words of the rows."""
-    texts = (message["content"] for example in examples for message in messages(example))
-    return word_tokenizer(text for text in texts if isinstance(text, str))
+def _push(folder: Path, repository: str) -> None:
+    """Send the model to the hub, into a private repository where there is none of the name yet."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
 
-
-def _rows(
-    examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, max_length: int, strict: bool
-) -> tuple[list[Row], list[Unused]]:
-    """Every example ends in one of the two: as a row to train on, or unused with the reason."""
-    rows: list[Row] = []
-    unused: list[Unused] = []
-    for example in examples:
-        row = _row_or_error(example, tokenizer, max_length)
-        if isinstance(row, Row):
-            rows.append(row)
-        elif strict:
-            raise row
-        else:
-            tokens = row.tokens if isinstance(row, _TooLong) else 0
-            unused.append(Unused(example.id, row.what, tokens, shorten(example.instruction)))
-    if not rows:
-        first = unused[0]
-        raise DataError(f"none of the {len(examples)} rows can be trained on; the first: {first.reason} ({first.id})")
-    return rows, unused
-
-
-def _row_or_error(example: Example, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Row | DataError:
     try:
-        row = training_row(example, tokenizer)
-    except DataError as error:
-        return DataError(error.what, where=f"row {example.id}", fix=error.fix)
-    return row if len(row.ids) <= max_length else _TooLong(row, max_length)
+        api = HfApi()
+        api.create_repo(repository, private=True, exist_ok=True)
+        api.upload_folder(folder_path=str(folder), repo_id=repository)
+    except (HfHubHTTPError, OSError) as error:
+        what = f"the model could not be sent to {repository!r}: {shorten(error, 160)}"
+        raise SeqtuneError(what, where=str(folder), fix=f"it is whole there: hf upload {repository} {folder}") from None
 
 
-class _TooLong(DataError):
-    def __init__(self, row: Row, limit: int) -> None:
-        self.tokens = len(row.ids)
-        fix = f"it has {self.tokens}: raise max_length, or shorten the row"
-        super().__init__(f"the row has more than {limit} tokens", where=f"row {row.id}", fix=fix)
-
-
-def _check(settings: Resolved) -> None:
-    for name in ("epochs", "max_tokens", "learning_rate", "batch_tokens", "max_length"):
-        value = getattr(settings, name)
-        if value is not None and not 0 < value < float("inf"):
-            raise RecipeError(f"{name} is {value}", fix="give a number above 0")
-
-
-def _fingerprint(settings: Resolved, rows: Iterable[Row]) -> str:
+def _fingerprint(settings: TrainSettings, rows: Iterable[Row]) -> str:
     """The same for the same settings and the same rows in the same order."""
-    found = xxhash.xxh3_128(msgspec.json.encode(settings))
+    found = xxhash.xxh3_128(settings.model_dump_json(exclude=NOT_HASHED).encode())
     for row in rows:
         found.update(row.id.encode())
     return found.hexdigest()
 
 
-def _summary(training: Training, settings: Resolved, fingerprint: str) -> dict[str, Any]:
+def _summary(training: Training, settings: TrainSettings, fingerprint: str) -> dict[str, Any]:
     """What run.json says; it is written last, so a killed run never looks finished."""
     import torch
 
     result = msgspec.to_builtins(training, enc_hook=str)
     del result["losses"]  # they have a file of their own
     head = {"command": "train", "fingerprint": fingerprint, "finished": True}
-    tail = {"threads": torch.get_num_threads(), "versions": versions(*PACKAGES)}
-    return {**head, "settings": msgspec.to_builtins(settings), **result, **tail}
+    tail = {"threads": torch.get_num_threads(), "versions": versions(*PACKAGES, *TRAINERS)}
+    return {**head, "settings": settings.model_dump(mode="json"), **result, **tail}

@@ -1,0 +1,94 @@
+"""LoRA and QLoRA through PEFT: put an adapter on a model, and write it into the model's weights at the end."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from seqtune.errors import MissingExtraError, RecipeError, did_you_mean, shorten
+from seqtune.training.settings import LoraSettings, Method
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from transformers import PreTrainedModel
+
+
+def require_adapter_packages(method: Method) -> None:
+    """Raises MissingExtraError where the method needs a package that is not installed."""
+    if method != "full" and find_spec("peft") is None:
+        raise MissingExtraError("peft", "train", f"method {method}")
+    if method == "qlora" and find_spec("bitsandbytes") is None:
+        raise MissingExtraError("bitsandbytes", "qlora", "method qlora")
+
+
+def four_bits(compute: Any) -> Any:
+    """How a model is loaded for QLoRA: 4-bit NormalFloat, its constants quantised too (arXiv 2305.14314).
+
+    Args:
+        compute: the torch dtype of the products.
+    """
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=compute,
+    )
+
+
+def add_adapter(model: PreTrainedModel, settings: LoraSettings, method: Method, *, checkpointing: bool) -> Any:
+    """The model with a new adapter on it, the only part that is trained.
+
+    Args:
+        model: it is wrapped.
+        settings: the adapter.
+        method: "lora" or "qlora".
+        checkpointing: whether activations will be computed twice, which needs gradients at the input.
+
+    Raises:
+        RecipeError: the model has no layer of a name that `target_modules` gives.
+    """
+    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+
+    _require_targets(model, settings)
+    if method == "qlora":
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=checkpointing)
+    config = LoraConfig(
+        r=settings.r,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=settings.target_modules,
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return get_peft_model(model, config)
+    except ValueError as error:
+        raise RecipeError(f"PEFT refuses train.lora = {settings}: {shorten(error, 200)}", fix="mend it") from None
+
+
+def merge_adapter(base: str, adapter: Path) -> Any:
+    """The model with its adapter written into its weights, in 32 bits whatever it was trained in.
+
+    A model in 4 or 16 bits would lose part of what is added, so its weights are read again as they were published.
+    """
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(base, use_safetensors=True, dtype="float32")
+    return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+
+
+def _require_targets(model: PreTrainedModel, settings: LoraSettings) -> None:
+    if isinstance(settings.target_modules, str):
+        return
+    layers = {name: module for name, module in model.named_modules() if hasattr(module, "weight")}
+    names = {name.rpartition(".")[2] for name, layer in layers.items() if layer.weight.dim() == 2}
+    for target in settings.target_modules:
+        if not any(name == target or name.endswith(f".{target}") for name in layers):
+            raise RecipeError(
+                f"train.lora.target_modules names {target!r}, and the model has no such layer"
+                f"{did_you_mean(target, names)}",
+                fix=f"choose from {', '.join(sorted(names))}",
+            )

@@ -1,0 +1,96 @@
+"""The model card: what a trained model was made from and how, written from the run itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from seqtune import __version__
+from seqtune.data.example import Example
+from seqtune.training.loss import Loss
+from seqtune.training.settings import TINY, TrainSettings
+
+# What the card says of the settings; paths and what only concerns this machine stay out.
+TOLD = (
+    "method", "template", "seed", "epochs", "max_tokens", "learning_rate", "schedule", "warmup", "weight_decay",
+    "batch_tokens", "rows_per_step", "accumulate", "precision", "max_length", "too_long",
+)  # fmt: skip
+
+
+def model_card(
+    settings: TrainSettings,
+    figures: Mapping[str, object],
+    examples: Iterable[Example],
+    losses: Sequence[Loss],
+    base: str,
+) -> str:
+    """The text of README.md, with the metadata that the hub reads at its top.
+
+    Args:
+        settings: resolved.
+        figures: by name, e.g. {"rows": 52002}.
+        examples: what was trained on, for the counts by chain.
+        losses: the run's.
+        base: what the model was made from, "" where that is a folder of this machine.
+    """
+    told = {name: getattr(settings, name) for name in TOLD if getattr(settings, name) is not None}
+    if settings.method != "full":
+        told |= {f"lora {name}": value for name, value in settings.lora.model_dump().items()}
+    told |= {f"trl {name}": value for name, value in settings.trl.items()}
+    counts = Counter(chain_name(example) for example in examples)
+    parts = [
+        _metadata(settings, base),
+        "# A model trained by seqtune",
+        f"{_origin(settings, base)} It was trained by [seqtune](https://pypi.org/project/seqtune/) {__version__} on "
+        f"`{shown_path(settings.dataset)}`, on the answers and their end tokens only.",
+        "## Rows by chain\n\n" + _table(("chain", "rows"), counts.most_common()),
+        "## Run\n\n" + _table(("", ""), figures.items()) + f"\n\n{_loss(losses)}",
+        "## Settings\n\n" + _table(("setting", "value"), told.items()),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def chain_name(example: Example) -> str:
+    """What made an example of a row that was read: "repeat", "before, after", or "as read"."""
+    return ", ".join(origin.transform for origin in example.origin if origin.transform != "read") or "as read"
+
+
+def shown_path(path: str) -> str:
+    """A path without what it says of the machine that it is on: whole where it is relative, else its last part."""
+    given = Path(path)
+    return given.name if given.is_absolute() or ".." in given.parts else path
+
+
+def _origin(settings: TrainSettings, base: str) -> str:
+    if settings.model == TINY:
+        return "A small Llama, trained from scratch."
+    name = f"[{base}](https://huggingface.co/{base})" if base else f"`{shown_path(settings.model)}`"
+    form = "A fine-tune" if settings.method == "full" or settings.merge else f"A {settings.method} adapter"
+    return f"{form} of {name}."
+
+
+def _metadata(settings: TrainSettings, base: str) -> str:
+    library = "transformers" if settings.method == "full" or settings.merge else "peft"
+    lines = [f"library_name: {library}", "pipeline_tag: text-generation", "tags:", "- seqtune"]
+    return "\n".join(["---", *([f"base_model: {base}"] if base else []), *lines, "---"])
+
+
+def _table(head: tuple[str, str], lines: Iterable[tuple[str, object]]) -> str:
+    rows = [f"| {name.replace('_', ' ')} | {_cell(value)} |" for name, value in lines]
+    return "\n".join([f"| {head[0]} | {head[1]} |", "|---|---|", *rows])
+
+
+def _cell(value: object) -> str:
+    text = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _loss(losses: Sequence[Loss]) -> str:
+    if not losses:
+        return "No loss was noted."
+    first, last = losses[0], losses[-1]
+    return (
+        f"Loss in nats a trained token: {first.loss:.3f} at step {first.step}, {last.loss:.3f} at step {last.step}, "
+        f"the mean of the {last.step - (losses[-2].step if len(losses) > 1 else 0)} steps before it."
+    )

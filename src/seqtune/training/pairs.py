@@ -1,0 +1,108 @@
+"""Preference pairs: a row's right answer, and the same answer with a step dropped, swapped or merged, as token ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import structs
+
+from seqtune.building.damage import STEP_DAMAGES, spoil
+from seqtune.building.gold import Skip
+from seqtune.data.example import Example
+from seqtune.errors import DataError
+from seqtune.training.rendering import IGNORED, training_row
+from seqtune.training.rows import Unused
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+class Pair(NamedTuple):
+    """One prompt and two answers to it, each with its end token and nothing after it.
+
+    Args:
+        id: of the row.
+        kind: what was done to the rejected answer.
+        prompt, chosen, rejected: token ids; prompt + answer is what the model sees.
+    """
+
+    id: str
+    kind: str
+    prompt: list[int]
+    chosen: list[int]
+    rejected: list[int]
+
+    @property
+    def length(self) -> int:
+        """Tokens of the longer of the two."""
+        return len(self.prompt) + max(len(self.chosen), len(self.rejected))
+
+
+def render_pairs(
+    examples: Iterable[Example],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    seed: int,
+    max_length: int,
+    kinds: Sequence[str] = STEP_DAMAGES,
+) -> tuple[list[Pair], list[Unused]]:
+    """A pair for each row that bears one; the others with the reason.
+
+    Args:
+        examples: rows with steps whose outputs are right, e.g. what a build with the chain "operations" wrote.
+        tokenizer: with the chat template that the model is trained and asked with.
+        seed: draws what is done to each row, together with the row's id.
+        max_length: tokens of the longest prompt with answer; longer ones are left out, none is cut.
+        kinds: what may be done to the rejected answers: names of damages.
+
+    Raises:
+        DataError: no row bears a pair.
+    """
+    pairs: list[Pair] = []
+    unused: list[Unused] = []
+    for example in examples:
+        made = _pair(example, tokenizer, seed, kinds)
+        if isinstance(made, Skip):
+            unused.append(Unused(example.id, made.reason, instruction=example.instruction[:80]))
+        elif made.length > max_length:
+            reason = f"longer than {max_length} tokens"
+            unused.append(Unused(example.id, reason, made.length, example.instruction[:80]))
+        else:
+            pairs.append(made)
+    if not pairs:
+        raise DataError(
+            f"no row bears a preference pair{first_reason(unused)}",
+            fix="give rows of two steps or more, e.g. those of `seqtune build --chain operations`",
+        )
+    return pairs, unused
+
+
+def _pair(example: Example, tokenizer: PreTrainedTokenizerBase, seed: int, kinds: Sequence[str]) -> Pair | Skip:
+    damaged = spoil(example, seed=seed, kinds=kinds)
+    if isinstance(damaged, Skip):
+        return damaged
+    try:
+        prompt, chosen = split_row(example, tokenizer)
+        same_prompt, rejected = split_row(structs.replace(example, output=damaged.answer), tokenizer)
+    except DataError as error:
+        return Skip(error.what)
+    if same_prompt != prompt:
+        return Skip("the chat template writes the prompt differently for another answer")
+    return Pair(example.id, damaged.kind, prompt, chosen, rejected)
+
+
+def split_row(example: Example, tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+    """A row of one exchange as the ids of its prompt and those of its answer, the end token included.
+
+    Raises:
+        DataError: the row has no answer, or cannot be rendered.
+    """
+    row = training_row(example, tokenizer)
+    start = next(i for i, label in enumerate(row.labels) if label != IGNORED)
+    return row.ids[:start], row.ids[start:]
+
+
+def first_reason(unused: Sequence[Unused]) -> str:
+    """Why rows were left out, by the first of them, as the end of a message."""
+    return f": {unused[0].reason}" if unused else ", because there is none"

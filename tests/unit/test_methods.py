@@ -1,0 +1,419 @@
+"""Ways to train: whole or by adapter, in steps of any size, with the fields of TRL; what is saved loads elsewhere."""
+
+import json
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seqtune.data.example import Example, Origin
+from seqtune.errors import DataError, MissingExtraError, RecipeError, RunFolderError, SeqtuneError
+from seqtune.recipe import section_options, shipped_recipes
+from seqtune.training.batches import plan_steps, share
+from seqtune.training.settings import TrainSettings
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+pytest.importorskip("trl")
+peft = pytest.importorskip("peft")
+from families import TEXTS, llama3, mistral, qwen3, save_model, small_model  # noqa: E402
+
+from seqtune.evaluation.answers import answer  # noqa: E402
+from seqtune.training.model import Loaded, end_with_turns, load, save  # noqa: E402
+from seqtune.training.rendering import training_row  # noqa: E402
+from seqtune.training.run import train  # noqa: E402
+
+ROWS = [Example(f"Say {text}", f"one two {i}", f"{text} {i}") for i, text in enumerate(TEXTS[:5] * 4)]
+QUICK = {"max_tokens": 2500, "batch_tokens": 600, "learning_rate": 1e-2}
+LORA = {"r": 4, "alpha": 8, "target_modules": ["q_proj", "v_proj"]}
+
+
+@pytest.fixture(scope="module")
+def qwen(tmp_path_factory):
+    return save_model(tmp_path_factory.mktemp("models") / "qwen", qwen3(), "qwen3")
+
+
+@pytest.fixture(scope="module")
+def base_llama(tmp_path_factory):
+    tokenizer = llama3()
+    tokenizer.chat_template = None
+    return save_model(tmp_path_factory.mktemp("models") / "llama", tokenizer)
+
+
+@pytest.fixture(scope="module")
+def adapter(qwen, tmp_path_factory):
+    out = tmp_path_factory.mktemp("lora") / "run"
+    return train(ROWS, qwen, out=out, method="lora", lora=LORA, **QUICK)
+
+
+def logits(model, ids):
+    with torch.no_grad():
+        return model.eval()(torch.tensor([ids])).logits
+
+
+# --- whole models
+
+
+@pytest.mark.parametrize(("family", "make"), [("mistral", mistral), ("gemma", None), ("llama", llama3)])
+def test_models_of_other_families_learn_and_load_in_plain_transformers(family, make, tmp_path):
+    from families import gemma
+
+    folder = save_model(tmp_path / "base", (make or gemma)(), family)
+    done = train(ROWS, folder, out=tmp_path / "run", **QUICK)
+    assert done.losses[-1].loss < 0.96 * done.losses[0].loss
+    assert done.trained_parameters == done.parameters
+    plain = transformers.AutoModelForCausalLM.from_pretrained(done.model)
+    ids = training_row(ROWS[0], load(done.model).tokenizer).ids
+    assert torch.equal(logits(plain, ids), logits(load(done.model).model, ids))
+
+
+def test_a_base_model_learns_with_a_shipped_template_that_is_saved_with_it(base_llama, tmp_path):
+    with pytest.raises(RecipeError, match="'tulu'"):
+        train(ROWS, base_llama, out=tmp_path / "run", **QUICK)
+    done = train(ROWS, base_llama, out=tmp_path / "run", template="tulu", **QUICK)
+    again = transformers.AutoTokenizer.from_pretrained(done.model)
+    assert "<|assistant|>" in again.chat_template
+    assert len(answer(done.model, ROWS[:2], max_new_tokens=3)) == 2
+
+
+def test_a_model_is_saved_in_the_precision_that_it_was_published_in(tmp_path):
+    model = small_model(qwen3(), "qwen3").to(torch.bfloat16)
+    model.save_pretrained(tmp_path / "base")
+    qwen3().save_pretrained(tmp_path / "base")
+    done = train(ROWS, tmp_path / "base", out=tmp_path / "run", **QUICK)
+    assert load(done.model).model.dtype == torch.bfloat16
+
+
+def test_a_trained_model_stops_where_a_turn_ends(tmp_path):
+    # As in Llama-3, the tokenizer's own end token ends texts and not turns.
+    loaded = Loaded(small_model(llama3()), llama3())
+    own, turn = (loaded.tokenizer.convert_tokens_to_ids(mark) for mark in ("<|end_of_text|>", "<|eot_id|>"))
+    assert loaded.model.generation_config.eos_token_id == own
+    end_with_turns(loaded)
+    save(loaded, tmp_path / "model")
+    plain = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    assert plain.generation_config.eos_token_id == [turn, own]
+    assert transformers.AutoTokenizer.from_pretrained(tmp_path / "model").eos_token == "<|eot_id|>"
+
+
+# --- adapters
+
+
+def test_only_the_adapter_learns_and_peft_loads_it(adapter, qwen):
+    assert adapter.losses[-1].loss < adapter.losses[0].loss
+    assert 0 < adapter.trained_parameters < 0.2 * adapter.parameters
+    files = {path.name for path in adapter.model.iterdir()}
+    assert {"adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "README.md"} <= files
+    assert "model.safetensors" not in files
+    plain = transformers.AutoModelForCausalLM.from_pretrained(qwen)
+    ids = training_row(ROWS[0], load(qwen).tokenizer).ids
+    before = logits(plain, ids)
+    ours = logits(load(adapter.model).model, ids)
+    assert torch.equal(logits(peft.PeftModel.from_pretrained(plain, adapter.model), ids), ours)
+    assert not torch.allclose(before, ours, atol=1e-3)
+
+
+def test_an_adapter_answers_from_its_folder(adapter):
+    (found,) = answer(adapter.model, ROWS[:1], max_new_tokens=4)
+    assert found.tokens
+
+
+def test_a_merged_adapter_is_a_plain_model_with_the_same_answers(adapter, qwen, tmp_path):
+    done = train(ROWS, qwen, out=tmp_path / "run", method="lora", lora=LORA, merge=True, **QUICK)
+    assert not (done.model / "adapter_config.json").exists()
+    plain = transformers.AutoModelForCausalLM.from_pretrained(done.model)
+    ids = training_row(ROWS[0], load(qwen).tokenizer).ids
+    assert torch.allclose(logits(plain, ids), logits(load(adapter.model).model, ids), atol=1e-4)
+    assert (tmp_path / "run" / "adapter" / "adapter_config.json").is_file()
+
+
+def test_a_model_in_four_bits_learns_on_the_processor_and_merges_into_the_published_weights(qwen, tmp_path):
+    pytest.importorskip("bitsandbytes")
+    more = {"lora": LORA, **QUICK, "precision": "float32"}
+    done = train(ROWS, qwen, out=tmp_path / "run", method="qlora", merge=True, **more)
+    assert done.losses[-1].loss < done.losses[0].loss
+    plain = transformers.AutoModelForCausalLM.from_pretrained(done.model)
+    base = transformers.AutoModelForCausalLM.from_pretrained(qwen)
+    assert torch.equal(plain.model.layers[0].mlp.up_proj.weight, base.model.layers[0].mlp.up_proj.weight)
+    assert not torch.equal(plain.model.layers[0].self_attn.q_proj.weight, base.model.layers[0].self_attn.q_proj.weight)
+    weights = load(tmp_path / "run" / "adapter").model.state_dict()
+    assert {w.dtype for name, w in weights.items() if "lora_" in name} == {torch.float32}
+
+
+def test_a_layer_that_the_model_does_not_have_is_refused_with_the_nearest(qwen, tmp_path):
+    with pytest.raises(RecipeError, match=r"'qproj'.*did you mean 'q_proj'"):
+        train(ROWS, qwen, out=tmp_path / "run", method="lora", lora={"target_modules": ["qproj"]})
+
+
+def test_qlora_says_what_to_install(qwen, tmp_path, monkeypatch):
+    monkeypatch.setattr("seqtune.training.adapters.find_spec", lambda name: None if name == "bitsandbytes" else name)
+    with pytest.raises(MissingExtraError, match=r"bitsandbytes[\s\S]*seqtune\[qlora\]"):
+        train(ROWS, qwen, out=tmp_path / "run", method="qlora")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"method": "lora"}, "made from scratch"),
+        ({"method": "lorra"}, "train.method = lorra"),
+        ({"merge": True}, "needs method lora or qlora"),
+        ({"lora": {"rank": 8}}, "unknown key 'rank'"),
+        ({"rows_per_step": 4, "accumulate": 2}, "give one of them"),
+        ({"template": "vicuna"}, "train.template = vicuna"),
+        ({"sead": 1}, "unknown key 'sead' in train; did you mean 'seed'"),
+        ({"trl": {"use_liger_kernel": True}}, "needs a GPU"),
+        ({"push": "no-name"}, "give NAME/REPOSITORY"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_before_anything_is_read(options, said, tmp_path):
+    with pytest.raises(RecipeError) as error:
+        train(ROWS, out=tmp_path / "run", **options)
+    assert said in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+# --- steps
+
+
+def test_a_step_of_so_many_rows_is_the_same_whatever_fits_into_a_batch(qwen, tmp_path):
+    losses = [
+        [line.loss for line in train(
+            ROWS, qwen, out=tmp_path / str(size), rows_per_step=7, batch_tokens=size, epochs=2, learning_rate=1e-2,
+            trl={"logging_steps": 1},
+        ).losses]
+        for size in (90, 300, 5000)
+    ]  # fmt: skip
+    assert len(losses[0]) == 6
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert losses[0] == pytest.approx(losses[2], rel=1e-5)
+
+
+def test_the_loss_is_the_mean_over_the_trained_tokens_of_the_step(qwen, tmp_path):
+    done = train(ROWS, qwen, out=tmp_path / "run", rows_per_step=20, batch_tokens=200, learning_rate=1e-9)
+    loaded = load(qwen)
+    found = []
+    for example in ROWS:
+        row = training_row(example, loaded.tokenizer)
+        scores = logits(loaded.model, row.ids)[0, :-1].log_softmax(-1)
+        found += [-scores[at, label] for at, label in enumerate(row.labels[1:]) if label != -100]
+    assert done.losses[0].loss == pytest.approx(float(torch.stack(found).mean()), rel=1e-5)
+    assert done.trained_tokens == len(found)
+
+
+@pytest.mark.parametrize(("rows_per_step", "accumulate"), [(None, 1), (None, 3), (8, 1), (64, 1)])
+def test_every_row_is_in_one_step_of_each_epoch(rows_per_step, accumulate):
+    lengths = [10 + i % 37 for i in range(150)]
+    options = {"rows_per_step": rows_per_step, "accumulate": accumulate}
+    steps = plan_steps(lengths, batch_tokens=200, seed=0, epochs=2, **options)
+    assert sorted(i for step in steps for batch in step for i in batch) == sorted([*range(150)] * 2)
+    assert all(len(batch) * max(lengths[i] for i in batch) <= 200 for step in steps for batch in step)
+    if rows_per_step:
+        sizes = [sum(map(len, step)) for step in steps]
+        assert all(size == rows_per_step for size in sizes if size != 150 % rows_per_step)
+    assert steps == plan_steps(lengths, batch_tokens=200, seed=0, epochs=2, **options)
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.integers(2, 5))
+def test_processes_share_a_step_in_equally_many_batches_and_take_each_row_once(sizes, processes):
+    at = [sum(sizes[:i]) for i in range(len(sizes) + 1)]
+    step = [list(range(start, end)) for start, end in pairwise(at)]
+    shares = [share(step, process, processes) for process in range(processes)]
+    assert len({len(mine) for mine in shares}) == 1
+    assert sorted(i for mine in shares for batch in mine for i in batch) == list(range(at[-1]))
+    assert all(any(set(batch) <= set(whole) for whole in step) for mine in shares for batch in mine)
+
+
+def test_saving_memory_changes_no_loss(qwen, tmp_path):
+    plain, saving = (
+        train(ROWS, qwen, out=tmp_path / str(on), gradient_checkpointing=on, **QUICK) for on in (False, True)
+    )
+    assert [line.loss for line in plain.losses] == pytest.approx([line.loss for line in saving.losses], rel=1e-6)
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "qlora"])
+def test_saving_memory_computes_activations_twice(method, qwen, tmp_path, monkeypatch):
+    from transformers.models.qwen3.modeling_qwen3 import Qwen3MLP
+
+    calls = []
+    forward = Qwen3MLP.forward
+    monkeypatch.setattr(Qwen3MLP, "forward", lambda self, x: (calls.append(1), forward(self, x))[1])
+    counts = []
+    for on in (False, True):
+        options = {**QUICK, "max_tokens": 300, "lora": LORA, "gradient_checkpointing": on, "method": method}
+        train(ROWS, qwen, out=tmp_path / str(on), **options)
+        counts.append(len(calls))
+        calls.clear()
+    assert counts[1] == 2 * counts[0]
+
+
+def test_training_in_sixteen_bits_keeps_its_weights_in_thirty_two(qwen, tmp_path):
+    done = train(ROWS, qwen, out=tmp_path / "run", precision="bfloat16", **QUICK)
+    assert done.losses[-1].loss < done.losses[0].loss
+    assert load(done.model).model.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("schedule", "warmup", "rates"),
+    [
+        ("constant", 0.0, [1e-3] * 4),
+        ("linear", 0.0, [1e-3, 0.75e-3, 0.5e-3, 0.25e-3]),
+        ("linear", 0.5, [0, 0.5e-3, 1e-3, 0.5e-3]),
+        ("cosine", 0.0, [1e-3, 0.853553e-3, 0.5e-3, 0.146447e-3]),
+    ],
+)
+def test_the_rate_follows_its_schedule(schedule, warmup, rates, qwen, tmp_path):
+    done = train(
+        ROWS, qwen, out=tmp_path / "run", schedule=schedule, warmup=warmup, learning_rate=1e-3, rows_per_step=5,
+        trl={"logging_steps": 1},
+    )  # fmt: skip
+    assert [line.learning_rate for line in done.losses] == pytest.approx(rates, rel=1e-4, abs=1e-9)
+
+
+# --- fields of TRL
+
+
+def recipe(tmp_path, text):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(f"train:\n  dataset: rows.jsonl\n  out: run\n{text}", "utf-8")
+    return path
+
+
+def test_a_field_of_trl_has_its_effect(qwen, tmp_path):
+    plain, smooth, dft = (
+        train(ROWS, qwen, out=tmp_path / name, trl=trl, **QUICK).losses[0].loss
+        for name, trl in (
+            ("plain", {}),
+            ("smooth", {"label_smoothing_factor": 0.5}),
+            ("dft", {"loss_type": "dft"}),
+        )
+    )
+    assert dft < 0.5 * plain
+    assert smooth != plain
+
+
+def test_a_field_that_trl_does_not_have_is_refused_with_its_line_and_the_nearest(tmp_path):
+    path = recipe(tmp_path, "  trl:\n    max_grad_norm: 0.5\n    adam_beta3: 0.9\n    learning_rate: 1.0\n")
+    with pytest.raises(RecipeError) as error:
+        section_options("train", TrainSettings, path, (), {})
+    text = str(error.value)
+    assert text.startswith("2 problems in the recipe:")
+    assert f"{path}:6: train.trl = 0.9: trl.SFTConfig has no field 'adam_beta3'; did you mean 'adam_beta" in text
+    assert (
+        f"{path}:7: train.trl.learning_rate = 1.0: 'learning_rate' is not given to TRL; set train.learning_rate" in text
+    )
+
+
+def test_every_field_that_decides_what_is_trained_is_ours():
+    from seqtune.training.arguments import OURS, sft_fields
+
+    deciding = {
+        "max_length",
+        "packing",
+        "completion_only_loss",
+        "assistant_only_loss",
+        "chat_template_path",
+        "eos_token",
+    }
+    assert deciding <= OURS.keys()
+    assert len(OURS.keys() & sft_fields()) > 40
+
+
+def test_a_value_that_trl_refuses_is_told_with_its_reason(qwen, tmp_path):
+    with pytest.raises(RecipeError, match=r"TRL refuses train\.trl"):
+        train(ROWS, qwen, out=tmp_path / "run", trl={"optim": "adamww"})
+
+
+# --- what is written
+
+
+def test_the_card_tells_the_run_and_nothing_of_the_machine(qwen, tmp_path):
+    rows = [
+        Example("Say one", "", f"one {i}", origin=(Origin("read"), *([Origin("repeat")] if i % 3 else [])))
+        for i in range(12)
+    ]
+    done = train(rows, qwen, out=tmp_path / "run", **QUICK)
+    card = (done.model / "README.md").read_text("utf-8")
+    assert card.startswith("---\n")
+    assert "| repeat | 8 |" in card
+    assert "| as read | 4 |" in card
+    assert f"| trained tokens | {done.trained_tokens:,} |" in card
+    assert "| learning rate | 0.01 |" in card
+    assert f"{done.losses[-1].loss:.3f} at step" in card
+    assert str(tmp_path) not in card
+    assert str(qwen.parent) not in card
+
+
+def test_rows_left_out_are_listed_and_counted(qwen, tmp_path):
+    long = Example("Repeat.", "", "word " * 200)
+    done = train([*ROWS, long, Example("No answer")], qwen, out=tmp_path / "run", max_length=150, **QUICK)
+    assert (done.rows, done.unused, done.split) == (len(ROWS), 2, 0)
+    lines = [json.loads(line) for line in (done.out / "unused.jsonl").read_text("utf-8").splitlines()]
+    assert [line["id"] for line in lines] == [long.id, Example("No answer").id]
+    with pytest.raises(DataError, match="more than 150 tokens"):
+        train([*ROWS, long], qwen, out=tmp_path / "error", max_length=150, too_long="error")
+
+
+def test_a_disk_that_cannot_be_written_leaves_nothing_that_looks_whole(tmp_path):
+    loaded = Loaded(small_model(llama3()), llama3())
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(RunFolderError, match="the model cannot be written"):
+        save(loaded, tmp_path / "file" / "model")
+
+
+# --- what goes wrong
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(tmp_path):
+    tokenizer = qwen3()
+    small_model(tokenizer, "qwen3").save_pretrained(tmp_path / "base")
+    tokenizer.add_tokens(["<one>", "<two>"])
+    tokenizer.save_pretrained(tmp_path / "base")
+    with pytest.raises(RecipeError, match=r"tokenizer has 4\d\d tokens and the model an embedding of 4\d\d"):
+        train(ROWS, tmp_path / "base", out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_memory_that_runs_out_is_told_with_what_to_lower(qwen, tmp_path, monkeypatch):
+    from seqtune.training import trainer
+
+    def run_out(*_, **__):
+        raise torch.OutOfMemoryError("tried to allocate 900 GiB")
+
+    monkeypatch.setattr(trainer._Planned, "training_step", run_out)
+    with pytest.raises(SeqtuneError, match=r"batch_tokens 600.*900 GiB[\s\S]*lower batch_tokens"):
+        train(ROWS, qwen, out=tmp_path / "run", **QUICK)
+    assert not (tmp_path / "run" / "model").exists()
+
+
+def test_a_push_without_a_token_is_refused_before_training(qwen, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    with pytest.raises(RecipeError, match="no token for the hub"):
+        train(ROWS, qwen, out=tmp_path / "run", push="me/model")
+
+
+# --- shipped recipes
+
+
+TRAINING_RECIPES = ("paper-llama3-8b-full", "paper-mistral-7b-full", "paper-lora", "qwen3-0.6b-lora")
+
+
+@pytest.mark.parametrize("name", TRAINING_RECIPES)
+def test_every_shipped_training_is_valid(name):
+    assert name in shipped_recipes()
+    options = section_options("train", TrainSettings, name, (), {})
+    assert options["out"] != options["model"]
+
+
+def test_the_recipes_of_the_paper_have_its_figures():
+    llama = TrainSettings(**section_options("train", TrainSettings, "paper-llama3-8b-full", (), {}))
+    assert (llama.learning_rate, llama.schedule, llama.warmup) == (2e-5, "linear", 0.03)
+    assert (llama.epochs, llama.rows_per_step, llama.max_length, llama.precision) == (3, 128, 2048, "bfloat16")
+    assert (
+        TrainSettings(**section_options("train", TrainSettings, "paper-mistral-7b-full", (), {})).learning_rate == 1e-5
+    )
+    lora = TrainSettings(**section_options("train", TrainSettings, "paper-lora", (), {}))
+    assert (lora.method, lora.learning_rate, lora.epochs) == ("lora", 3e-4, 5)
+    assert (lora.rows_per_step, lora.max_length) == (64, 512)
+    assert (lora.lora.r, lora.lora.alpha, lora.lora.dropout) == (8, 8, 0.05)
+    assert lora.lora.target_modules == ["q_proj", "k_proj", "v_proj"]
