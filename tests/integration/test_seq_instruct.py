@@ -12,8 +12,9 @@ from collections import Counter
 import pytest
 
 from seqtune.building.engine import build
+from seqtune.building.weaving import chain
 from seqtune.data.reader import read
-from seqtune.errors import BudgetSpent, TeacherError
+from seqtune.errors import BudgetSpent, RunFolderError, TeacherError
 from seqtune.llm import batch
 
 TASKS = ("Name {n} rivers of Europe.", "Write {n} sentences about a town.", "List {n} tools of a carpenter.")
@@ -173,6 +174,88 @@ def test_ctrl_c_writes_what_is_finished_says_how_to_go_on_and_exits_with_130(sou
     assert max(server.stats()["answered"].values()) == 1
 
 
+def test_ctrl_c_twice_ends_at_once_with_one_line(source, mock_server, tmp_path):
+    server = mock_server("--fault", "hang=1")
+    process = start(source, server, tmp_path, "hung", "--concurrency", "4")
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert b"Traceback" not in err
+    assert b"pending" not in err
+
+
+def test_a_folder_of_something_else_is_refused_before_anything_is_asked(source, mock_server, tmp_path):
+    server = mock_server()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    with pytest.raises(RunFolderError, match="something else"):
+        seq_instruct(source, server, tmp_path)
+    assert server.stats()["requests"] == 0
+
+
+def test_a_finished_build_with_refused_rows_keeps_its_rows_when_it_is_run_again(rows_file, tmp_path):
+    source = rows_file(rows(60))
+    options = {"store": str(tmp_path / "r.sqlite"), "out": str(tmp_path / "out"), "chain": "seq_instruct"}
+    first = build(from_=source, llm="scripted:teachers:refusing", **options)
+    again = build(from_=source, llm="scripted:teachers:refusing", **options)
+    assert first.failed == 20
+    assert (again.examples, again.failed) == (first.examples, 20)
+
+
+def test_an_error_of_an_own_chain_loses_no_finished_row(rows_file, tmp_path):
+    @chain(name="fragile")
+    async def fragile(example, means):
+        """Fails on one row."""
+        await means.ask(f"Say something of: {example.instruction}")
+        if "Write 42 " in example.instruction:
+            raise ValueError("a mistake in the chain")
+        return example
+
+    with pytest.raises(ValueError, match="a mistake in the chain"):
+        build(
+            from_=rows_file(rows(60)), chain="fragile", llm="scripted:teachers:obedient", out=str(tmp_path / "out"),
+            store=str(tmp_path / "r.sqlite"), concurrency=4,
+        )  # fmt: skip
+    assert 0 < len(made(tmp_path / "out")) < 60
+
+
+def test_a_reply_that_cannot_be_read_is_told_so_and_what_it_then_says_is_taken(source, tmp_path):
+    built = build(
+        from_=source, chain="seq_instruct", llm="scripted:teachers:mumbling", out=str(tmp_path / "out"),
+        store=str(tmp_path / "r.sqlite"), rounds=1,
+    )  # fmt: skip
+    assert built.failed == 0
+    assert built.teacher["stages"]["grow"]["unreadable"] == 60
+
+
+def test_lineage_leads_from_the_read_row_to_the_last_reply(source, mock_server, tmp_path):
+    built = seq_instruct(source, mock_server(), tmp_path)
+    ids = {row.origin[0].row: row.id for row in read(source)}
+    for row in made(built.out):
+        first, *grown = row["origin"]
+        assert grown[0]["parent"] == ids[first["row"]]
+        keys = [key for origin in grown for key in origin["replies"]]
+        assert len(keys) == len(set(keys))
+
+
+def test_a_stopped_build_is_in_the_order_of_the_source(rows_file, mock_server, tmp_path):
+    with pytest.raises(BudgetSpent):
+        seq_instruct(rows_file(rows(700)), mock_server(), tmp_path, max_requests=1500, concurrency=64)
+    places = [row["origin"][0]["row"] for row in made(tmp_path / "out")]
+    assert len(places) > 100
+    assert places == sorted(places)
+
+
+def test_near_duplicates_are_looked_for_among_the_teachers_rows_only(rows_file, tmp_path):
+    same = [{"id": i, "instruction": "Name a town.", "input": "a b c d e f g h", "output": str(i)} for i in range(5)]
+    options = {"llm": "scripted:teachers:obedient", "store": str(tmp_path / "r.sqlite")}
+    assert build(from_=rows_file(same), chain="repeat", out=str(tmp_path / "a"), **options).examples == 5
+    assert build(from_=rows_file(same), chain="seq_instruct", out=str(tmp_path / "b"), **options).examples < 5
+
+
 def test_a_spent_budget_writes_what_is_finished(source, mock_server, tmp_path):
     with pytest.raises(BudgetSpent, match="40 requests"):
         seq_instruct(source, mock_server(), tmp_path, max_requests=40, concurrency=2)
@@ -302,6 +385,29 @@ def test_a_text_that_the_teacher_declined_to_write_is_no_data(source, mock_serve
     built = build(from_=source, chain="translate", llm=server.llm, out=str(tmp_path / "out"), store=str(tmp_path / "r"))
     assert built.examples == 0
     assert sum("declined" in reason for reason in built.reasons["skipped"]) == 1
+
+
+GERMAN = "Die Stadt liegt an einem Fluss, und sie ist nicht weit von der Küste, wo die Schiffe sind."
+
+
+@pytest.mark.parametrize(
+    ("teacher", "chain", "reason"),
+    [
+        ("parroting", "summarise", "holds its prompt"),
+        ("english", "paraphrase", "another language"),
+        ("english", {"chain": "translate", "language": "French"}, "another language"),
+        ("english", "keywords", "does not stand in the text"),
+        ("english", {"chain": "translate", "input_language": "German"}, "in that language already"),
+    ],
+)
+def test_a_text_that_is_not_what_was_asked_for_is_no_data(rows_file, tmp_path, teacher, chain, reason):
+    source = rows_file([{"instruction": "Worum geht es?", "input": GERMAN, "output": "Um eine Stadt."}])
+    built = build(
+        from_=source, chain=[chain], llm=f"scripted:teachers:{teacher}", out=str(tmp_path / "out"),
+        store=str(tmp_path / "r.sqlite"),
+    )  # fmt: skip
+    assert built.examples == 0
+    assert reason in next(iter(built.reasons["skipped"]))
 
 
 def test_an_english_set_becomes_translate_then_answer_rows(source, mock_server, tmp_path):

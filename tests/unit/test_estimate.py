@@ -50,15 +50,25 @@ def test_nothing_is_asked_or_written_and_every_stage_has_its_range(planned, tmp_
     for stage in found.stages.values():
         assert 0 < stage.requests.low < stage.requests.high
         assert 0 < stage.prompt_tokens.low < stage.prompt_tokens.high
-    cost = found.cost_usd(found.total)
+    cost = found.total.cost_usd
     assert 0 < cost.low < cost.high
     assert not [*tmp_path.glob("*.sqlite"), *tmp_path.glob("out")]
 
 
 def test_a_server_of_ones_own_has_no_price_unless_it_is_given(planned):
-    assert estimate(planned("http://127.0.0.1:8000/v1#gpt-4o-mini")).price is None
-    given = estimate(planned("http://127.0.0.1:8000/v1#m", price="1,2")).price
-    assert (given.input_usd, given.output_usd) == (1.0, 2.0)
+    assert estimate(planned("http://127.0.0.1:8000/v1#gpt-4o-mini")).total.cost_usd is None
+    given = estimate(planned("http://127.0.0.1:8000/v1#m", price="1,2")).stages["grow"]
+    tokens = given.prompt_tokens.low + 2 * given.completion_tokens.low
+    assert given.cost_usd.low == pytest.approx(tokens / 1e6)
+
+
+def test_the_judge_has_a_price_of_its_own_and_batches_cost_half(planned):
+    cheap = estimate(planned()).stages
+    dear = estimate(planned(judge="https://api.openai.com/v1#gpt-4o")).stages
+    half = estimate(planned(batch=True)).stages
+    assert dear["grow"].cost_usd == cheap["grow"].cost_usd
+    assert dear["judge"].cost_usd.low > 5 * cheap["judge"].cost_usd.low
+    assert half["grow"].cost_usd.low == pytest.approx(cheap["grow"].cost_usd.low / 2)
 
 
 def test_an_asked_sample_is_kept_and_its_range_holds_what_the_build_then_uses(

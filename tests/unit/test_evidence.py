@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from seqtune.building.evidence import supported
+from seqtune.building.evidence import LONG, supported
 
 ANSWER = "The three towns are **Arles**, Nîmes and Orange.\nTheir common river, so to speak, is the “Rhône”."
 
@@ -29,9 +29,25 @@ def test_an_invented_quote_is_not(quote):
     assert not supported(quote, ANSWER)
 
 
+@pytest.mark.parametrize(
+    ("quote", "answer", "found"),
+    [
+        ("3", "Word count: 3", True),
+        ("3", "Word count: 13", False),
+        ("the", "nothing of the kind", True),
+        ("the", "nothing of the kind was ever said. " * 10, False),
+        ("Arles", "Towns:\n1. Arles\n2. Orange\n" + "They lie on a river, and much is to be said of it. " * 5, True),
+        ("7", "Word count: 7\n" + "A long text follows here, and it goes on and on. " * 5, True),
+        ("三条河", "这里有三条河，都流入大海。", True),
+    ],
+)
+def test_a_short_quote_must_be_words_and_in_a_long_answer_all_of_a_line(quote, answer, found):
+    assert supported(quote, answer) is found
+
+
 @given(st.text(min_size=1), st.text(), st.text())
 def test_what_is_copied_letter_for_letter_is_found(quote, before, after):
     assume(
         quote.strip() and quote.strip("\"'*_#> \t\n“”„«»‘’‚`´.…[]") == quote and "..." not in quote and "…" not in quote
     )
-    assert supported(quote, f"{before} {quote} {after}")
+    assert supported(quote, f"{before[:20]} {quote} {after[:20]}") or len(quote) > LONG - 50

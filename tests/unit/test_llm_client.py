@@ -34,11 +34,11 @@ def question(text="Hi", **fields):
     return Request(model="m", messages=(user(text),), **fields)
 
 
-@pytest.mark.parametrize(("status", "before", "after"), [(401, True, True), (402, True, True), (403, True, False)])
-def test_a_forbidden_prompt_stops_nothing_once_another_was_answered_but_a_wrong_key_does(status, before, after):
+@pytest.mark.parametrize(("status", "stops"), [(401, True), (402, True), (403, False), (404, False), (422, False)])
+def test_a_wrong_key_stops_everything_and_a_refused_prompt_nothing(status, stops):
     refused = refusal(status, b"no")
     outcomes, _ = outcomes_of([refused, GOOD, refused], *map(question, "abc"))
-    assert (outcomes[0].stops, outcomes[1], outcomes[2].stops) == (before, GOOD, after)
+    assert (outcomes[0].stops, outcomes[1], outcomes[2].stops) == (stops, GOOD, stops)
 
 
 def test_an_empty_account_stops_everything_whatever_status_it_is_told_with():

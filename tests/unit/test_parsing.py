@@ -623,6 +623,14 @@ def test_the_transcripts_give_the_recorded_prompts_or_what_the_user_gave_with_th
             assert ours == without_quotes(row["rewritten"]), i
 
 
+@pytest.mark.parametrize("end", ["", ","])
+def test_an_escaped_emoji_is_one_sign_and_half_of_one_can_be_encoded(end):
+    for escaped, meant in ((r"\ud83d\ude00", "\U0001f600"), (r"a \ud83d b", "a \ufffd b")):
+        reply = f'{{"choice": "after", "steps": ["x", "y"], "instruction": "{escaped}"{end}}}'
+        assert read_grown(reply).instruction == meant
+        read_grown(reply).instruction.encode()
+
+
 @pytest.mark.parametrize(
     ("task", "bare"),
     [

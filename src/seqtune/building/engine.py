@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -31,9 +31,10 @@ from seqtune.building.mix import Mix
 from seqtune.building.settings import ONLY_RUNNING, BuildSettings, check_build, describe
 from seqtune.building.tokens import count_tokens
 from seqtune.data.example import Example
-from seqtune.data.folder import claim_folder, replacing, versions, write_summary
+from seqtune.data.folder import check_folder, claim_folder, replacing, versions, write_summary
 from seqtune.data.reader import read
 from seqtune.errors import RecipeError
+from seqtune.llm.endpoint import named_model
 from seqtune.recipe import Document, check_sections, put, read_recipe, refuse, write_recipe
 
 PROGRESS_EVERY = 1000  # rows, where no teacher is asked
@@ -122,8 +123,7 @@ def _document(recipe: str | Path | Mapping[str, Any] | None) -> Document:
 
 
 def _default_name(settings: BuildSettings) -> str:
-    source = settings.from_ if isinstance(settings.from_, str) else settings.from_[0]
-    return f"{Path(source).name.split('.')[0]}-{settings.chains[0]['chain']}"
+    return f"{Path(settings.sources[0]).name.split('.')[0]}-{settings.chains[0]['chain']}"
 
 
 def build(
@@ -166,13 +166,14 @@ def _build(planned: Plan, overwrite: bool, on_progress: OnProgress | None, on_de
         made = taught_outcomes(settings, planned.mix, counts, halt, on_detect, on_progress)
     else:
         made = _telling(outcomes(settings, planned.mix, counts, on_detect), counts, on_progress)
-    first = [*islice(made, 1)]  # a source or a table that cannot be read is told before the folder is touched
-    if halt.error and not first:
-        raise halt.error
     values = settings.model_dump(by_alias=True, mode="json", exclude_none=True)
-    claimed = {"command": "build", "fingerprint": _fingerprint(values)}
-    claim_folder(planned.out, **claimed, overwrite=overwrite)
-    with _collector_resting(), ExitStack() as stack:
+    claimed = {"command": "build", "fingerprint": _fingerprint(settings, values)}
+    check_folder(planned.out, **claimed, overwrite=overwrite)
+    with _collector_resting(), closing(made), ExitStack() as stack:
+        first = [*islice(made, 1)]  # a source or a table that cannot be read is told before the folder is touched
+        if halt.error and not first:
+            raise halt.error
+        claim_folder(planned.out, **claimed, overwrite=overwrite)
         names = ("examples", "skipped", "failed", *(["control"] if settings.control != "none" else []))
         files = {name: stack.enter_context(replacing(planned.out / f"{name}.jsonl")) for name in names}
         for outcome in chain(first, made):
@@ -186,7 +187,7 @@ def _build(planned: Plan, overwrite: bool, on_progress: OnProgress | None, on_de
     return built
 
 
-def _telling(made: Iterator[Outcome], counts: Counts, on_progress: OnProgress | None) -> Iterator[Outcome]:
+def _telling(made: Iterator[Outcome], counts: Counts, on_progress: OnProgress | None) -> Generator[Outcome, None, None]:
     for outcome in made:
         yield outcome
         if on_progress and counts.read % PROGRESS_EVERY == 0:
@@ -282,16 +283,11 @@ def summarise(built: Build) -> dict[str, Any]:
     return {**msgspec.to_builtins(built, enc_hook=str), "versions": versions()}
 
 
-def _fingerprint(values: Mapping[str, Any]) -> str:
+def _fingerprint(settings: BuildSettings, values: Mapping[str, Any]) -> str:
     kept = {name: value for name, value in values.items() if name not in ONLY_RUNNING}
     for name in ("llm", "judge"):  # the same model at another address is the same build
-        kept[name] = _model_name(values.get(name, ""))
+        kept[name] = named_model(getattr(settings, name)).model if getattr(settings, name) else ""
     return xxhash.xxh3_64_hexdigest(msgspec.json.encode(kept, order="deterministic"))
-
-
-def _model_name(spec: str | list[str]) -> str:
-    one = spec if isinstance(spec, str) else spec[0]
-    return one.rpartition("#")[2]
 
 
 @contextmanager

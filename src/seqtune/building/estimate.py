@@ -21,13 +21,14 @@ import msgspec
 
 from seqtune.building.draft import CHOICES
 from seqtune.building.engine import Plan
-from seqtune.building.flow import Counts, open_teachers, price_of, source_rows
+from seqtune.building.flow import Counts, judge_price, open_teachers, source_rows, teacher_price
 from seqtune.building.mix import transform
 from seqtune.building.rehearsal import answer, first_text, prompt_name
 from seqtune.building.teaching import NoAnswer, StageCounts, Tally, Teachers, Unreadable
 from seqtune.data.example import Example
 from seqtune.llm.asking import open_teacher
 from seqtune.llm.budget import Price
+from seqtune.llm.endpoint import named_model
 from seqtune.llm.reply import Reply
 from seqtune.llm.request import Request, body_of
 from seqtune.llm.store import default_store, recent
@@ -51,11 +52,12 @@ class Range(NamedTuple):
 
 @dataclass(frozen=True)
 class StageEstimate:
-    """What a stage will come to for all rows."""
+    """What a stage will come to for all rows; its cost is None where the price is unknown."""
 
     requests: Range
     prompt_tokens: Range
     completion_tokens: Range
+    cost_usd: Range | None
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,6 @@ class Estimate:
         sampled: how many of them the figures come from; `asked` says whether the teacher was asked for them.
         known: how many replies of this model's the token figures come from; 0 for a rule of thumb.
         stages: by stage.
-        price: of the model's tokens, None where it is unknown.
     """
 
     rows: int
@@ -75,22 +76,18 @@ class Estimate:
     asked: bool
     known: int
     stages: Mapping[str, StageEstimate]
-    price: Price | None
-
-    def cost_usd(self, stage: StageEstimate) -> Range | None:
-        """What a stage will cost, None where the price is unknown."""
-        if self.price is None:
-            return None
-        read, written = stage.prompt_tokens, stage.completion_tokens
-        price = self.price
-        low, high = [(read[i] * price.input_usd + written[i] * price.output_usd) / 1e6 for i in (0, 1)]
-        return Range(low, high)
 
     @property
     def total(self) -> StageEstimate:
         """All stages together."""
-        columns = ("requests", "prompt_tokens", "completion_tokens")
-        return StageEstimate(*[_sum(getattr(stage, name) for stage in self.stages.values()) for name in columns])
+        stages = [*self.stages.values()]
+        costs = [stage.cost_usd for stage in stages if stage.cost_usd is not None]
+        return StageEstimate(
+            _sum(stage.requests for stage in stages),
+            _sum(stage.prompt_tokens for stage in stages),
+            _sum(stage.completion_tokens for stage in stages),
+            _sum(costs) if len(costs) == len(stages) else None,
+        )
 
 
 def _sum(ranges: Iterable[Range]) -> Range:
@@ -123,14 +120,22 @@ def estimate(planned: Plan, *, sample_rows: int = 0) -> Estimate:
     sample = [*islice(source, sample_rows or REHEARSED_ROWS)]
     rows = len(sample) + sum(1 for _ in source)
     model, tally = asyncio.run(_through(sample, planned, rehearsed=not sample_rows))
-    scale, price = rows / max(len(sample), 1), price_of(settings, settings.llm)
+    scale = rows / max(len(sample), 1)
+
+    def priced(name: str, requests: Range, read: Range, written: Range) -> StageEstimate:
+        price = judge_price(settings) if name == "judge" else teacher_price(settings)
+        return StageEstimate(requests, read, written, _cost_usd(price, read, written))
+
     if sample_rows:
         margin = 1 / sqrt(max(len(sample), 1))
-        stages = {name: _measured(counts, scale, margin) for name, counts in tally.stages.items()}
-        return Estimate(rows, len(sample), True, sum(c.calls for c in tally.stages.values()), stages, price)
-    known = _known(Path(settings.store or default_store()), model)
-    stages = {name: _guessed(name, counts, scale, known.get(name)) for name, counts in tally.stages.items()}
-    return Estimate(rows, len(sample), False, sum(one.replies for one in known.values()), stages, price)
+        stages = {name: priced(name, *_measured(counts, scale, margin)) for name, counts in tally.stages.items()}
+        return Estimate(rows, len(sample), True, sum(c.calls for c in tally.stages.values()), stages)
+    path = Path(settings.store or default_store())
+    known = _known(path, model) | (_known(path, named_model(settings.judge).model) if settings.judge else {})
+    stages = {
+        name: priced(name, *_guessed(name, counts, scale, known.get(name))) for name, counts in tally.stages.items()
+    }
+    return Estimate(rows, len(sample), False, sum(one.replies for one in known.values()), stages)
 
 
 async def _through(sample: list[Example], planned: Plan, *, rehearsed: bool) -> tuple[str, Tally]:
@@ -139,8 +144,7 @@ async def _through(sample: list[Example], planned: Plan, *, rehearsed: bool) -> 
     async with AsyncExitStack() as stack:
         if rehearsed:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
-            spec = planned.settings.llm if isinstance(planned.settings.llm, str) else planned.settings.llm[0]
-            counts.model = spec.rpartition("#")[2]
+            counts.model = named_model(planned.settings.llm).model
             stand_in = await stack.enter_async_context(open_teacher(_rehearse, store=Path(folder, "replies.sqlite")))
             teachers = Teachers(stand_in, stand_in, counts.tally)
         else:
@@ -160,13 +164,18 @@ def _rehearse(request: Request) -> Reply:
     return Reply(answer(msgspec.json.decode(body)), "stop", prompt_tokens=len(body))
 
 
-def _measured(counts: StageCounts, scale: float, margin: float) -> StageEstimate:
-    return StageEstimate(
-        *[_around(n * scale, margin) for n in (counts.calls, counts.prompt_tokens, counts.completion_tokens)]
-    )
+def _cost_usd(price: Price | None, read: Range, written: Range) -> Range | None:
+    if price is None:
+        return None
+    return Range(*[(read[i] * price.input_usd + written[i] * price.output_usd) / 1e6 for i in (0, 1)])
 
 
-def _guessed(name: str, counts: StageCounts, scale: float, known: _Known | None) -> StageEstimate:
+def _measured(counts: StageCounts, scale: float, margin: float) -> list[Range]:
+    """Requests, tokens read and tokens written."""
+    return [_around(n * scale, margin) for n in (counts.calls, counts.prompt_tokens, counts.completion_tokens)]
+
+
+def _guessed(name: str, counts: StageCounts, scale: float, known: _Known | None) -> list[Range]:
     calls, sent_bytes = counts.calls * scale, counts.prompt_tokens * scale
     if known:
         read = _around(sent_bytes / known.bytes_per_token, UNSURE)
@@ -176,7 +185,7 @@ def _guessed(name: str, counts: StageCounts, scale: float, known: _Known | None)
         low, high = TYPICAL.get(name, TYPICAL_OTHER)
         read = Range(sent_bytes / most * (1 - UNSURE), sent_bytes / fewest * (1 + UNSURE))
         written = Range(calls * low * (1 - UNSURE), calls * high * (1 + UNSURE))
-    return StageEstimate(_around(calls, UNSURE), read, written)
+    return [_around(calls, UNSURE), read, written]
 
 
 def _around(value: float, margin: float) -> Range:

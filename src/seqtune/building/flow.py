@@ -7,8 +7,8 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Sequence
-from contextlib import AsyncExitStack, aclosing, contextmanager
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from operator import itemgetter
@@ -23,20 +23,22 @@ from seqtune.building.prompting import few_shot_order
 from seqtune.building.settings import BuildSettings
 from seqtune.building.teaching import NoAnswer, Tally, Teachers, Unreadable
 from seqtune.data.detection import Detection
-from seqtune.data.example import Example, prompt_text
+from seqtune.data.example import Example
 from seqtune.data.failure import Failure
 from seqtune.data.ids import IdSet
 from seqtune.data.reader import rows
-from seqtune.errors import DataError, SeqtuneError, TeacherError, shorten
+from seqtune.errors import DataError, shorten
 from seqtune.llm.asking import Teacher, each_in_order, open_teacher
 from seqtune.llm.budget import Budget, Meter, Price, together
 from seqtune.llm.budget import Counts as Spent
+from seqtune.llm.endpoint import named_model
 from seqtune.llm.prices import find_price, parse_price
 from seqtune.llm.reply import Stopped
 
 DUPLICATE = "the same row, with the same own id, stands earlier"
 NEAR_DUPLICATE = "nearly the same row stands earlier"
 BLOCK_ROWS = 256  # of these, rows that share a few-shot order are asked together, so that prefix caches keep hitting
+INPUT_WORDS = 12  # of each end of an input, by which near-duplicates are told
 GRACE_S = 30.0  # what is on its way when the user stops gets this long to come back
 TICK_S = 0.5
 
@@ -70,10 +72,11 @@ class Counts:
     made: Counter[str] = field(default_factory=Counter)
     steps: Counter[int] = field(default_factory=Counter)
     rows_in_all: int | None = None
+    worked: int = 0  # rows that came to their end, in whatever order; `done` are those in the order of the source
     model: str = ""
     judge: str = ""
     tally: Tally = field(default_factory=Tally)
-    words: Words = field(default_factory=lambda: Words())
+    words: Words = field(default_factory=Words)
     meters: Sequence[Meter] = ()
     asking_s: float = 0.0
 
@@ -122,23 +125,27 @@ class Halt:
     Args:
         interrupted: the user stopped it.
         error: what else stopped it; raised when the finished rows are written.
+        stop: ends the build in good order; None as long as nothing is asked yet.
     """
 
     interrupted: bool = False
-    error: SeqtuneError | None = None
+    error: Exception | None = None
+    stop: Callable[[], object] | None = None
 
     def __bool__(self) -> bool:
         return self.interrupted or self.error is not None
 
 
-def outcomes(settings: BuildSettings, mix: Mix, counts: Counts, on_detect: OnDetect | None = None) -> Iterator[Outcome]:
+def outcomes(
+    settings: BuildSettings, mix: Mix, counts: Counts, on_detect: OnDetect | None = None
+) -> Generator[Outcome, None, None]:
     """What becomes of each row, without a teacher; counts along.
 
     Raises:
         DataError: the source cannot be read; with `strict`, at the first bad row.
         TeacherError: a chain asks a teacher.
     """
-    for row in _prepared(settings, counts, on_detect):
+    for row in _prepared(settings, counts, _overlap(settings), on_detect):
         outcome = _at_once(_outcome(row, mix, None))
         _count(counts, outcome)
         yield outcome
@@ -154,12 +161,18 @@ def _at_once(work: Coroutine[Any, Any, Result]) -> Result:
     raise AssertionError("a chain waits for something other than a teacher")
 
 
+Overlap = Callable[[Example], "str | None"]
+
+
+def _overlap(settings: BuildSettings) -> Overlap | None:
+    return load_overlap(settings.contamination) if settings.contamination else None
+
+
 def _prepared(
-    settings: BuildSettings, counts: Counts, on_detect: OnDetect | None
+    settings: BuildSettings, counts: Counts, overlap: Overlap | None, on_detect: OnDetect | None
 ) -> Iterator[Example | Skipped | Failure]:
     """The rows as read; those that need no chain to know their end, as that."""
     seen = IdSet() if settings.duplicates == "skip" else None
-    overlap = load_overlap(settings.contamination) if settings.contamination else None
     for row in source_rows(settings, on_detect):
         counts.read += 1
         if isinstance(row, Failure):
@@ -182,9 +195,9 @@ def source_rows(settings: BuildSettings, on_detect: OnDetect | None = None) -> I
     Raises:
         DataError: a source cannot be read; with `strict`, at the first bad row.
     """
-    sources = [settings.from_] if isinstance(settings.from_, str) else settings.from_
     found = chain.from_iterable(
-        rows(source, format=settings.format, columns=settings.columns, on_detect=on_detect) for source in sources
+        rows(source, format=settings.format, columns=settings.columns, on_detect=on_detect)
+        for source in settings.sources
     )
     for row in islice(found, settings.limit):
         if settings.strict and isinstance(row, Failure):
@@ -203,7 +216,8 @@ async def _outcome(row: Example | Skipped | Failure, mix: Mix, teachers: Teacher
         return Failure(*_place(row), reason, str(error.failed).partition("\n")[0], fix)
     except Unreadable as error:
         reason = f"the teacher's reply cannot be read ({error.stage})"
-        return Failure(*_place(row), reason, shorten(error.reply), reply=error.reply, key=error.key)
+        fix = "see what it wrote; another teacher, or another style, may keep to the form"
+        return Failure(*_place(row), reason, shorten(error.reply), fix, reply=error.reply, key=error.key)
     if isinstance(made, Skip):
         return Skipped(made, row)
     return Chained(made.example, made.control or row, made.title)
@@ -231,7 +245,7 @@ def taught_outcomes(
     halt: Halt,
     on_detect: OnDetect | None = None,
     on_progress: OnProgress | None = None,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """What becomes of each row, with a teacher; counts along.
 
     Ends early, and says so in `halt`, where the user stops it, the budget is spent or the teacher can answer nothing;
@@ -244,13 +258,43 @@ def taught_outcomes(
     """
     loop = asyncio.new_event_loop()
     blocks = _taught_blocks(settings, mix, counts, halt, on_detect, on_progress)
+    with _stopped_by_the_user(halt, loop):
+        coming: asyncio.Future[list[Outcome] | None] | None = None
+        try:
+            while True:
+                coming = asyncio.ensure_future(anext(blocks, None), loop=loop)
+                block = loop.run_until_complete(coming)
+                if block is None:
+                    return
+                yield from block
+        finally:
+            if coming and not coming.done():  # stopped in the middle of it: let it come to its end first
+                coming.cancel()
+                with suppress(asyncio.CancelledError):
+                    loop.run_until_complete(coming)
+            loop.run_until_complete(blocks.aclose())
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.close()
+
+
+@contextmanager
+def _stopped_by_the_user(halt: Halt, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """The first Ctrl-C stops in good order, the second at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def on_signal(number: int, frame: object) -> None:
+        if halt.interrupted or halt.stop is None:
+            raise KeyboardInterrupt
+        halt.interrupted = True
+        loop.call_soon_threadsafe(halt.stop)
+
+    before = signal.signal(signal.SIGINT, on_signal)
     try:
-        while block := loop.run_until_complete(anext(blocks, None)):
-            yield from block
+        yield
     finally:
-        loop.run_until_complete(blocks.aclose())
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
+        signal.signal(signal.SIGINT, before)
 
 
 async def _taught_blocks(
@@ -261,18 +305,20 @@ async def _taught_blocks(
     on_detect: OnDetect | None,
     on_progress: OnProgress | None,
 ) -> AsyncGenerator[list[Outcome], None]:
-    settle = _settler(settings, counts)
+    overlap = _overlap(settings)
+    settle = _settler(settings, counts, overlap)
     async with AsyncExitStack() as stack:
         teachers = await open_teachers(stack, settings, counts)
         running = _Running(teachers, halt)
-        stack.enter_context(running.stopped_by_the_user())
         counts.rows_in_all = _count_rows(settings) if on_progress else None
         stack.callback(_keep_telling(counts, on_progress).cancel)
 
         async def work(item: tuple[int, Example | Skipped | Failure]) -> tuple[int, Outcome]:
-            return item[0], await running.finish(_outcome(item[1], mix, teachers))
+            outcome = await running.finish(_outcome(item[1], mix, teachers))
+            counts.worked += 1
+            return item[0], outcome
 
-        items = _asked_together(_prepared(settings, counts, on_detect), settings.seed)
+        items = _asked_together(_prepared(settings, counts, overlap, on_detect), settings.seed)
         found = each_in_order(work, items, in_flight=_rows_in_flight(settings))
         async with aclosing(found) as results:
             waiting: list[tuple[int, Outcome]] = []
@@ -298,11 +344,15 @@ def _order(seed: int, row: Example | Skipped | Failure) -> int:
 
 
 def _first_block(waiting: list[tuple[int, Outcome]]) -> list[tuple[int, Outcome]]:
-    """Take the results of the first whole block, in the order of the source."""
-    if len(waiting) < BLOCK_ROWS:
+    """Take the results of the first block in the order of the source, once all that will come of it are there."""
+    if not waiting:
         return []
-    block = sorted(waiting[:BLOCK_ROWS], key=itemgetter(0))
-    del waiting[:BLOCK_ROWS]
+    number = waiting[0][0] // BLOCK_ROWS
+    if waiting[-1][0] // BLOCK_ROWS == number and len(waiting) < BLOCK_ROWS:
+        return []  # a later block has not begun; of a build that is stopped, rows may be left out
+    size = sum(1 for place, _ in waiting if place // BLOCK_ROWS == number)
+    block = sorted(waiting[:size], key=itemgetter(0))
+    del waiting[:size]
     return block
 
 
@@ -340,28 +390,44 @@ def _budget(settings: BuildSettings, spec: str | list[str]) -> Budget:
         requests=settings.max_requests,
         tokens=settings.max_tokens,
         cost_usd=settings.max_cost,
-        price=price_of(settings, spec),
+        price=judge_price(settings) if spec == settings.judge else teacher_price(settings),
     )
 
 
-def price_of(settings: BuildSettings, spec: str | list[str]) -> Price | None:
-    """The price that the settings give, or that a model of that name has at that address; None where it is unknown."""
-    if settings.price:
-        return parse_price(settings.price)
-    address, _, model = (spec if isinstance(spec, str) else spec[0]).partition("#")
-    return find_price(model, address)
+def teacher_price(settings: BuildSettings) -> Price | None:
+    """The price that was given, or else the teacher's in the table; None where it is unknown."""
+    return _for_batches(settings, _given_price(settings) or _listed_price(settings.llm))
 
 
-def _settler(settings: BuildSettings, counts: Counts) -> Callable[[Outcome], Outcome]:
+def judge_price(settings: BuildSettings) -> Price | None:
+    """The judge's price in the table, or else the one that was given."""
+    listed = _listed_price(settings.judge or settings.llm)
+    return _for_batches(settings, listed or _given_price(settings)) if settings.judge else teacher_price(settings)
+
+
+def _given_price(settings: BuildSettings) -> Price | None:
+    return parse_price(settings.price) if settings.price else None
+
+
+def _listed_price(spec: str | list[str]) -> Price | None:
+    named = named_model(spec)
+    return find_price(named.model, named.url)
+
+
+def _for_batches(settings: BuildSettings, price: Price | None) -> Price | None:
+    """Batches cost half."""
+    return Price(price.input_usd / 2, price.output_usd / 2) if price and settings.batch else price
+
+
+def _settler(settings: BuildSettings, counts: Counts, overlap: Overlap | None) -> Callable[[Outcome], Outcome]:
     """Looks at outcomes in the order of the source: near-duplicates of earlier rows are skipped; counts along."""
     near = NearSet() if settings.near_duplicates == "skip" else None
-    overlap = load_overlap(settings.contamination) if settings.contamination else None
 
     def settle(outcome: Outcome) -> Outcome:
-        if isinstance(outcome, Chained) and outcome.example is not outcome.control:
+        if isinstance(outcome, Chained) and _is_taught(outcome.example):
             if overlap and (name := overlap(outcome.example)):
                 outcome = Skipped(_overlaps(name), outcome.example)
-            elif near is not None and near.add(prompt_text(outcome.example)) is not None:
+            elif near is not None and near.add(_near_text(outcome.example)) is not None:
                 outcome = Skipped(Skip(NEAR_DUPLICATE), outcome.example)
         _count(counts, outcome)
         if isinstance(outcome, Chained):
@@ -369,6 +435,17 @@ def _settler(settings: BuildSettings, counts: Counts) -> Callable[[Outcome], Out
         return outcome
 
     return settle
+
+
+def _near_text(example: Example) -> str:
+    """The instruction, and both ends of the input: two questions on one long passage are no copies of each other."""
+    words = example.input.split()
+    ends = words if len(words) <= 2 * INPUT_WORDS else [*words[:INPUT_WORDS], *words[-INPUT_WORDS:]]
+    return f"{example.instruction}\n{' '.join(ends)}"
+
+
+def _is_taught(example: Example) -> bool:
+    return bool(example.origin and example.origin[-1].replies)
 
 
 def _count_words(words: Words, chained: Chained) -> None:
@@ -383,7 +460,9 @@ class _Running:
     def __init__(self, teachers: Teachers, halt: Halt) -> None:
         self._teachers, self._halt = teachers, halt
         self._tasks: set[asyncio.Task[Outcome]] = set()
+        self._cut_off: set[asyncio.Task[Outcome]] = set()
         self._loop = asyncio.get_running_loop()
+        halt.stop = self.stop
 
     async def finish(self, work: Coroutine[Any, Any, Outcome]) -> Outcome:
         """The outcome of one row.
@@ -395,15 +474,16 @@ class _Running:
         self._tasks.add(task)
         try:
             return await task
-        except TeacherError as error:  # the budget is spent as well
+        except asyncio.CancelledError:
+            if task in self._cut_off:
+                raise Stopped from None
+            raise
+        except Stopped:
+            raise
+        except Exception as error:  # the budget is spent, the disk is full, an own chain is wrong
             self._halt.error = self._halt.error or error
             self.stop()
             raise Stopped from None
-        except asyncio.CancelledError:
-            if self._halt and task.cancelled():
-                raise Stopped from None
-            task.cancel()
-            raise
         finally:
             self._tasks.discard(task)
 
@@ -414,33 +494,16 @@ class _Running:
         self._loop.call_later(GRACE_S, self._cut)
 
     def _cut(self) -> None:
+        self._cut_off |= self._tasks
         for task in self._tasks:
             task.cancel()
 
-    @contextmanager
-    def stopped_by_the_user(self) -> Iterator[None]:
-        """The first Ctrl-C stops in good order, the second at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def on_signal(number: int, frame: object) -> None:
-            if self._halt.interrupted:
-                raise KeyboardInterrupt
-            self._halt.interrupted = True
-            self._loop.call_soon_threadsafe(self.stop)
-
-        before = signal.signal(signal.SIGINT, on_signal)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
-
 
 def _count_rows(settings: BuildSettings) -> int | None:
-    """How many rows there are, for the time left; None where counting would mean to download them twice."""
-    sources = [settings.from_] if isinstance(settings.from_, str) else settings.from_
-    return sum(1 for _ in source_rows(settings)) if all(Path(source).exists() for source in sources) else None
+    """How many rows there are, for the time left; None for what can be read only once, or would be downloaded twice."""
+    if all(Path(source).is_file() for source in settings.sources):
+        return sum(1 for _ in source_rows(settings))
+    return None
 
 
 def _keep_telling(counts: Counts, on_progress: OnProgress | None) -> asyncio.Task[None]:

@@ -16,6 +16,7 @@ _STRING_END = {
     for mark, closers in {'"': '"”', "“": '"”', "'": "'’", "‘": "'’"}.items()
 }
 _BARE = re.compile(r"[^\s,:\[\]{}\"“”]{1,80}")
+_HALF = re.compile(r"[\ud800-\udfff]")
 _SPACE = re.compile(r"\s*")
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.S)
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
@@ -35,7 +36,16 @@ def values(text: str, start: re.Pattern[str]) -> Iterator[Any]:
         except _NotAValue:
             tries, at = tries + 1, found.start() + 1
         else:
-            yield value
+            yield _whole(value)
+
+
+def _whole(value: Any) -> Any:
+    """The value with escaped surrogate pairs joined; half of one, which nothing could encode, becomes U+FFFD."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if _HALF.search(value) else value
+    if isinstance(value, dict):
+        return {_whole(key): _whole(entry) for key, entry in value.items()}
+    return [_whole(entry) for entry in value] if isinstance(value, list) else value
 
 
 def _parse(text: str, at: int) -> tuple[Any, int]:

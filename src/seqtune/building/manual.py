@@ -14,6 +14,7 @@ from msgspec import structs
 from seqtune.building.draft import Draft
 from seqtune.building.gates import refused_by
 from seqtune.building.gold import Operation, Skip, find_operation, operations
+from seqtune.building.language import language as language_of
 from seqtune.building.prompting import free_tag, render
 from seqtune.building.requests import TRANSLATE_REQUESTS
 from seqtune.building.teaching import Sampling
@@ -23,6 +24,13 @@ from seqtune.errors import RecipeError
 
 ANSWER = "your answer"
 MAIN_ANSWER = "your answer to the main task"  # after another step, "your answer" could be that step's
+# Names of languages, in English, whose texts can be told apart.
+LANGUAGES = {
+    "arabic": "ar", "chinese": "zh", "czech": "cs", "danish": "da", "dutch": "nl", "english": "en", "finnish": "fi",
+    "french": "fr", "german": "de", "greek": "el", "hebrew": "he", "hindi": "hi", "hungarian": "hu", "italian": "it",
+    "japanese": "ja", "korean": "ko", "polish": "pl", "portuguese": "pt", "romanian": "ro",
+    "russian": "ru", "spanish": "es", "swedish": "sv", "thai": "th", "turkish": "tr", "ukrainian": "uk",
+}  # fmt: skip
 WRITTEN_GATES = (
     "answer_given", "no_refused_answer", "no_leaked_prompt_in_answer", "answer_does_not_loop", "answer_ends",
 )  # fmt: skip
@@ -128,6 +136,9 @@ async def _translated(example: Example, means: Means, language: str, input_langu
     """
     if not means.line.is_open:
         raise RecipeError("the chain 'translate' needs a parallel file or a teacher", fix="--parallel FILE, or --llm")
+    target = input_language or language
+    if (known := language_of(example.input)) and known == LANGUAGES.get(target.casefold()):
+        return Skip("the input is in that language already")
     if not input_language:
         return await tasks(example, means, steps=("translate",), language=language)
     foreign = await _write("translate", example.input, means, input_language)
@@ -279,7 +290,22 @@ async def _write(name: str, text: str, means: Means, language: str) -> str | Ski
     written = (await means.ask(prompt, stage=name, sampling=WRITING)).strip()
     asked = Example(f"{name} the text", text)
     refused = refused_by(Draft(asked, "keep", asked.instruction, (), written), "answer", WRITTEN_GATES)
-    return Skip(refused[1].reason, refused[1].detail, written) if refused else written
+    if refused:
+        return Skip(refused[1].reason, refused[1].detail, written)
+    wrong = _not_what_was_asked(name, text, written, prompt, language)
+    return Skip(wrong, draft=written) if wrong else written
+
+
+def _not_what_was_asked(name: str, text: str, written: str, prompt: str, language: str) -> str | None:
+    """What is wrong with a teacher's text, as far as a program can tell."""
+    if prompt.partition("\n")[0][:60] in written:
+        return "the teacher's text holds its prompt"
+    if name == "keywords":
+        stands = all(word.strip().casefold() in text.casefold() for word in written.split(","))
+        return None if stands else "a keyword does not stand in the text"
+    wanted = LANGUAGES.get(language.casefold()) if name == "translate" else language_of(text)
+    found = language_of(written)
+    return f"the {name} step is in another language" if wanted and found and found != wanted else None
 
 
 def _part(

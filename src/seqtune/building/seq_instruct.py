@@ -77,6 +77,7 @@ VERDICTS_SCHEMA: dict[str, Any] = {
 }
 
 MISSED = "the answer leaves a step out"
+UNTOLD = "the judge could not tell whether a step was done"
 LOST = "the extracted instruction and input are not the prompt's own words"
 
 
@@ -141,7 +142,8 @@ async def seq_instruct(
         _over(ANSWER if fused else PAPER, given),
         few_shot_order(means.seed, example.id),
     )
-    row = structs.replace(example, output="")
+    # The output stays until the teacher's takes its place: with it, the first parent's id is the read row's.
+    row = structs.replace(example, steps=tuple([structs.replace(step, verdict=None) for step in example.steps]))
     if extract and not row.input:
         row = await _extracted(row, way)
     for number in range(1, rounds + 1):
@@ -170,8 +172,9 @@ async def _extracted(row: Example, way: _Way) -> Example:
     instruction, input = parts
     if sorted(f"{instruction} {input}".split()) != sorted(row.instruction.split()) or not instruction:
         way.means.line.tally.gates["extract", LOST, "frozen"] += 1
+        way.means.line.taken_keys()  # of a reply that made nothing
         return row
-    made = _origin(way, row, "extract", find_prompt("extract").title)
+    made = _origin(way, row, "extract", ["extract"])
     return structs.replace(row, instruction=instruction, input=input, origin=(*row.origin, made))
 
 
@@ -183,15 +186,15 @@ async def _grown(row: Example, number: int, way: _Way) -> Example | Skip:
     for _ in range(2 if way.reask else 1):
         asking = _fused(row, way, complaint) if choice is None else _rewritten(row, choice, way, complaint)
         draft, reply = await asking
-        if complaint is None:
-            tally.chose(number, draft.choice)
         refused = None if draft.choice == "keep" else refused_by(draft, "instruction", way.gates)
         if refused is None:
             _count_mended(complaint, way)
-            return _kept(row, draft, way)
+            tally.chose(number, draft.choice)
+            return _kept(row, draft, way, told=complaint is not None)
         complaint = _complain(refused, reply)
     assert complaint is not None
     tally.gates[complaint.gate, complaint.reason, "skipped" if number == 1 else "frozen"] += 1
+    way.means.line.taken_keys()  # of replies that made nothing
     return Skip(complaint.reason, complaint.detail, draft.instruction)
 
 
@@ -214,15 +217,17 @@ def _count_mended(complaint: _Complaint | None, way: _Way) -> None:
         way.means.line.tally.gates[complaint.gate, complaint.reason, "mended"] += 1
 
 
-def _kept(row: Example, draft: Draft, way: _Way) -> Example:
-    titles = ["grow"] if way.style == "fused" else ["classify", *([draft.choice] if draft.choice != "keep" else [])]
-    made = _origin(way, row, "seq_instruct", ", ".join(find_prompt(name).title for name in titles), choice=draft.choice)
+def _kept(row: Example, draft: Draft, way: _Way, *, told: bool) -> Example:
+    grown = draft.choice != "keep"
+    names = ["grow"] if way.style == "fused" else ["classify", *([draft.choice] if grown else [])]
+    names += ["refine"] * (way.refine and way.style == "paper" and grown) + ["refused"] * told
+    made = _origin(way, row, "seq_instruct", names, choice=draft.choice)
     if draft.choice == "keep":
         return structs.replace(row, origin=(*row.origin, made))
     return structs.replace(row, instruction=draft.instruction, steps=draft.steps, origin=(*row.origin, made))
 
 
-def _origin(way: _Way, row: Example, transform: str, prompt: str, choice: str = "") -> Origin:
+def _origin(way: _Way, row: Example, transform: str, prompts: Sequence[str], choice: str = "") -> Origin:
     means = way.means
     return Origin(
         transform,
@@ -230,7 +235,7 @@ def _origin(way: _Way, row: Example, transform: str, prompt: str, choice: str = 
         parent=row.id,
         seed=means.seed,
         model=means.line.model,
-        prompt=prompt,
+        prompt=", ".join(find_prompt(name).title for name in prompts),
         replies=means.line.taken_keys(),
         choice=choice,
     )
@@ -320,25 +325,24 @@ async def _answered(row: Example, way: _Way) -> Example | Skip:
         steps = row.steps if refused or not way.verify else await _verified(row, text, way)
         if not refused and all(step.verdict is None or step.verdict.done for step in steps):
             _count_mended(complaint, way)
-            made = _origin(way, row, "respond", ", ".join(_answer_prompts(way, steps, attempt)))
+            made = _origin(way, row, "respond", ["missed"] * attempt + ["judge"] * any(s.verdict for s in steps))
             return structs.replace(row, output=text, steps=steps, origin=(*row.origin, made))
-        complaint = _complain(refused, text) if refused else _Complaint("verify", MISSED, _missing(steps), text)
+        complaint = _complain(refused, text) if refused else _missed(steps, text)
     assert complaint is not None
     tally.gates[complaint.gate, complaint.reason, "skipped"] += 1
     return Skip(complaint.reason, complaint.detail, complaint.reply)
 
 
-def _missing(steps: Sequence[Step]) -> str:
-    return "; ".join(f"{s.text} ({s.verdict.evidence})" for s in steps if s.verdict and not s.verdict.done)
+def _missed(steps: Sequence[Step], text: str) -> _Complaint:
+    """What the check of an answer found: steps left out, or else steps that nobody could tell of."""
+    left_out = [step for step in steps if step.verdict and step.verdict.done is False]
+    listed = left_out or [step for step in steps if step.verdict and step.verdict.done is None]
+    detail = "; ".join(f"{step.text} ({step.verdict.evidence})" for step in listed if step.verdict)
+    return _Complaint("verify", MISSED if left_out else UNTOLD, detail, text)
 
 
 def _refused_answer(row: Example, text: str, way: _Way) -> tuple[str, Refusal] | None:
     return refused_by(Draft(row, "keep", row.instruction, row.steps, text), "answer", way.gates)
-
-
-def _answer_prompts(way: _Way, steps: Sequence[Step], attempt: int) -> list[str]:
-    names = ["missed"] * attempt + ["judge"] * any(step.verdict for step in steps)
-    return [find_prompt(name).title for name in names]
 
 
 async def _respond(row: Example, way: _Way, attempt: int = 0) -> str:
@@ -376,7 +380,7 @@ def _with_verdicts(steps: Sequence[Step], verdicts: Sequence[Verdict | None]) ->
 
 
 def _program_verdict(step: Step, answer: str) -> Verdict | None:
-    """Whether the step's right result stands in the answer on a line of its own, where a program knows the result."""
+    """Whether the step's right result stands in the answer as a line or after a mark, where a program knows it."""
     if not step.check or step.expected is None:
         return None
     same, expected = find_operation(step.check).same, step.expected
@@ -384,7 +388,7 @@ def _program_verdict(step: Step, answer: str) -> Verdict | None:
         value = line.partition(":")[2] or line
         if same(line, expected) or same(value, expected):
             return Verdict(True, line.strip())
-    return Verdict(True, expected) if supported(expected, answer) else Verdict(False, f"nowhere {expected!r}")
+    return Verdict(False, f"no line is {expected!r}")
 
 
 def _judge_verdict(said: Said, answer: str, by: str) -> Verdict:
@@ -398,10 +402,9 @@ async def _with_control(example: Example, row: Example | Skip, way: _Way) -> Exa
     """The finished row; before that, the teacher's answer to the row as it was read, where a control set wants it."""
     if isinstance(row, Skip) or not way.means.direct:
         return row
-    direct = structs.replace(example, output="")
-    text = await _respond(direct, way)
-    if refused := _refused_answer(direct, text, way):
+    text = await _respond(example, way)
+    if refused := _refused_answer(example, text, way):
         return Skip(f"control: {refused[1].reason}", refused[1].detail, text)
-    made = _origin(way, example, "direct", "")
-    way.means.control = structs.replace(direct, output=text, origin=(*example.origin, made))
+    made = _origin(way, example, "direct", [])
+    way.means.control = structs.replace(example, output=text, origin=(*example.origin, made))
     return row

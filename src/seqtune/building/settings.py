@@ -103,6 +103,11 @@ class BuildSettings(Strict):
     price: str | None = None
     out: str | None = None
 
+    @property
+    def sources(self) -> list[str]:
+        """What is read, one after the other."""
+        return [self.from_] if isinstance(self.from_, str) else self.from_
+
 
 # How a build is run, and not what it makes: another value is still the same build.
 ONLY_RUNNING = frozenset({"store", "concurrency", "adaptive", "timeout_s", "batch", "out", "price"}) | {
@@ -123,10 +128,22 @@ def check_build(document: Document) -> tuple[BuildSettings | None, Mix | None, l
         problems += more
         if choice:
             choices.append(choice)
+    if settings and not settings.llm:
+        problems += _without_teacher(document, settings)
     if problems or settings is None:
         return settings, None, problems
     shared, problems = _share_out(choices, settings.plain, document)
     return settings, Mix(tuple(shared), settings.unfit, settings.seed, settings.control == "direct"), problems
+
+
+def _without_teacher(document: Document, settings: BuildSettings) -> list[str]:
+    """What says how a teacher is asked where there is none."""
+    idle = [name for name in ("judge", "batch", "max_cost", "max_tokens", "max_requests") if getattr(settings, name)]
+    idle += ["control"] * (settings.control == "direct")
+    return [
+        f"{document.place(('build', name))}: build.{name} is for builds that ask a teacher; give build.llm"
+        for name in idle
+    ]
 
 
 def _check_chain(

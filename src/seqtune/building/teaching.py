@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from seqtune.building.prompting import render
 from seqtune.errors import TeacherError
 from seqtune.llm.asking import Teacher
 from seqtune.llm.reply import Failed, Reply
@@ -16,8 +17,12 @@ from seqtune.llm.request import Message, Request, json_schema, user
 
 Read = TypeVar("Read")
 
+HALF_A_PAIR = "the text holds half a surrogate pair, which cannot be sent"
 TRIES = 3  # how often a reply that cannot be read is asked for anew
-DOOMED = 8  # requests refused, and none answered: the next ones would be refused as well
+# Requests refused, and none ever answered: the next ones would be refused as well. Refusals come at once and answers
+# take their time, so it is far more than there are requests in flight, of which some may be refused for their text.
+DOOMED = 300
+UNREADABLE = "it is not in the form that was asked for"
 
 
 class Sampling(msgspec.Struct, frozen=True):
@@ -130,17 +135,10 @@ class Line:
         return keys
 
     async def ask(
-        self,
-        said: str | Sequence[Message],
-        *,
-        stage: str = "ask",
-        sampling: Sampling | None = None,
-        schema: dict[str, Any] | None = None,
-        attempt: int = 0,
-        judge: bool = False,
+        self, said: str | Sequence[Message], *, stage: str = "ask", sampling: Sampling | None = None, attempt: int = 0
     ) -> str:
         """The teacher's reply; see `Means.ask`."""
-        text, _ = await self._ask(said, stage, sampling or Sampling(), schema, attempt, judge)
+        text, _ = await self._ask(_messages(said), stage, sampling or Sampling(), attempt=attempt)
         return text
 
     async def ask_for(
@@ -151,19 +149,19 @@ class Line:
         stage: str,
         sampling: Sampling | None = None,
         schema: dict[str, Any] | None = None,
-        attempt: int = 0,
         judge: bool = False,
     ) -> tuple[Read, str]:
-        """What the reply says and the reply; asked anew where `read` makes nothing of it.
+        """What the reply says and the reply; where `read` makes nothing of it, the teacher is told so and asked again.
 
         Raises:
             NoAnswer: there is no good reply.
             Unreadable: `read` gave None for every reply.
         """
-        key = text = ""
-        for again in range(TRIES):
-            number = attempt * TRIES + again
-            text, key = await self._ask(said, stage, sampling or Sampling(), schema, number, judge)
+        messages, key, text = _messages(said), "", ""
+        for _ in range(TRIES):
+            # Told, and not only asked again: at temperature 0 the same question gets the same reply.
+            again = (Message("assistant", text), user(render("refused", reason=UNREADABLE))) if text else ()
+            text, key = await self._ask((*messages, *again), stage, sampling or Sampling(), schema, judge=judge)
             if (found := read(text)) is not None:
                 return found, text
             self.tally.stages[stage].unreadable += 1
@@ -171,18 +169,19 @@ class Line:
 
     async def _ask(
         self,
-        said: str | Sequence[Message],
+        messages: tuple[Message, ...],
         stage: str,
         sampling: Sampling,
-        schema: dict[str, Any] | None,
-        attempt: int,
-        judge: bool,
+        schema: dict[str, Any] | None = None,
+        *,
+        attempt: int = 0,
+        judge: bool = False,
     ) -> tuple[str, str]:
         teachers = self._open()
         teacher = teachers.judge if judge else teachers.teacher
         request = Request(
             model=teacher.model,
-            messages=(user(said),) if isinstance(said, str) else tuple(said),
+            messages=messages,
             temperature=sampling.temperature,
             top_p=sampling.top_p,
             top_k=sampling.top_k,
@@ -190,7 +189,10 @@ class Line:
             response_format=json_schema(schema, stage) if schema else None,
             attempt=attempt,
         )
-        key, outcome = await teacher.keyed(request)
+        try:
+            key, outcome = await teacher.keyed(request)
+        except UnicodeEncodeError:
+            raise NoAnswer(stage, Failed("refused", HALF_A_PAIR, "mend the row's text")) from None
         counts = teachers.tally.stages.setdefault(stage, StageCounts())
         _count(counts, outcome)
         if isinstance(outcome, Failed):
@@ -208,6 +210,10 @@ class Line:
         return self._teachers
 
 
+def _messages(said: str | Sequence[Message]) -> tuple[Message, ...]:
+    return (user(said),) if isinstance(said, str) else tuple(said)
+
+
 def _count(counts: StageCounts, outcome: Reply | Failed) -> None:
     counts.calls += 1
     counts.prompt_tokens += outcome.prompt_tokens
@@ -221,11 +227,15 @@ def _count(counts: StageCounts, outcome: Reply | Failed) -> None:
 def _stop_if_doomed(teacher: Teacher, failed: Failed) -> None:
     """A wrong key, a wrong name or a setting that the server refuses would fail every row: say it once, and stop.
 
+    Where the store holds replies of this model, the model can be asked: then a refusal is about the one request.
+
     Raises:
         TeacherError: no further request can succeed.
     """
-    refused = failed.reason == "refused" and not teacher.counts.answered
-    if failed.stops or (refused and teacher.counts.failed["refused"] >= DOOMED):
+    counts = teacher.counts
+    never_answered = not counts.answered and not counts.from_store
+    doomed = failed.status == 404 or counts.failed["refused"] >= DOOMED
+    if failed.stops or (never_answered and failed.reason == "refused" and doomed):
         status = f" ({failed.status})" if failed.status else ""
         raise TeacherError(
             f"{teacher.model} cannot be asked: {failed.reason}{status}: {failed.detail}",

@@ -65,7 +65,7 @@ def build(
         bool, typer.Option("--dry-run", help="Say what would be built, asked and spent; write nothing.")
     ] = False,
     sample: Annotated[
-        int, typer.Option(help="With --dry-run and a teacher: really ask for so many rows, for better figures.")
+        int, typer.Option(min=0, help="With --dry-run and a teacher: really ask for so many rows, for better figures.")
     ] = 0,
     json: Annotated[bool, typer.Option("--json", help="End with one JSON object, print nothing else.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no notes.")] = False,
@@ -101,6 +101,8 @@ def build(
         "price": price,
     }
     sets = tuple(set_ or ())
+    if sample and not dry_run:
+        raise typer.BadParameter("it is for --dry-run", param_hint="--sample")
     if dry_run:
         planned = engine.plan(recipe, sets=sets, **options)
         if planned.settings.llm:
@@ -113,12 +115,15 @@ def build(
             recipe,
             sets=sets,
             overwrite=overwrite,
-            on_progress=lambda counts: report(counts.done, _so_far(counts)),
+            on_progress=lambda counts: report(counts.worked or counts.done, _so_far(counts)),
             on_detect=lambda found: console.note(f"{found.source}: {found.container}, {found.reason}"),
             **options,
         )
     _show(built)
     console.result_json(engine.summarise(built))
+    if built.failed and not built.examples:
+        console.complain("no row became an example")
+        raise typer.Exit(1)
     if not built.finished:
         console.complain(
             f"stopped: {built.read:,} rows are written, every reply is kept; the same command goes on from here"
@@ -144,9 +149,9 @@ def _so_far(counts: Counts) -> str:
 
 
 def _time_left(counts: Counts) -> str:
-    if not counts.rows_in_all or not counts.done:
+    if not counts.rows_in_all or not counts.worked:
         return ""
-    minutes = (counts.rows_in_all - counts.done) * counts.asking_s / counts.done / 60
+    minutes = (counts.rows_in_all - counts.worked) * counts.asking_s / counts.worked / 60
     return f"of {counts.rows_in_all:,}, {f'{minutes:.0f} min' if minutes >= 2 else f'{minutes * 60:.0f} s'} left, "
 
 
@@ -214,7 +219,7 @@ def _show_estimate(planned: Plan, sample_rows: int) -> None:
     found = estimate(planned, sample_rows=sample_rows)
     rows = []
     for name, stage in [*found.stages.items(), ("in all", found.total)]:
-        cost = found.cost_usd(stage)
+        cost = stage.cost_usd
         amounts = [_range(r.low, r.high) for r in (stage.requests, stage.prompt_tokens, stage.completion_tokens)]
         rows.append([name, *amounts, "price unknown" if cost is None else f"${cost.low:,.2f} - ${cost.high:,.2f}"])
     columns = ["stage", "requests", "tokens read", "tokens written", "cost"]
@@ -223,7 +228,7 @@ def _show_estimate(planned: Plan, sample_rows: int) -> None:
     console.result(f"nothing was written; the rows would go to {planned.out}")
     console.result_json(
         {"dry_run": True, "rows": found.rows, "asked_rows": found.sampled if found.asked else 0, "stages": found.stages}
-        | {"total": found.total, "cost_usd": found.cost_usd(found.total), "price": found.price, "out": str(planned.out)}
+        | {"total": found.total, "out": str(planned.out)}
     )
 
 

@@ -77,7 +77,7 @@ def export_replies(
 
 
 def mock_server(
-    port: Annotated[int, typer.Option(help="0 for any that is free.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any that is free.")] = 8000,
     latency_ms: Annotated[float, typer.Option(help="Before every answer.")] = 0.0,
     fault: Annotated[list[str] | None, typer.Option(help="NAME=RATE, e.g. 429=0.05; 'help' lists the names.")] = None,
     retry_after_s: Annotated[float, typer.Option(help="What a 429 asks for.")] = 1.0,
@@ -127,7 +127,10 @@ def _replay(path: Path) -> Rule:
     from seqtune.building import rehearsal
     from seqtune.llm import mock
 
-    is_staged = path.is_file() and b'"classify_reply"' in path.read_bytes()[:20_000]
+    is_staged = False
+    if path.is_file():
+        with path.open("rb") as file:
+            is_staged = b'"classify_reply"' in file.read(20_000)
     return rehearsal.recorded(path) if is_staged else mock.replay(path)
 
 

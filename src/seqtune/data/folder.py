@@ -30,19 +30,35 @@ def claim_folder(path: Path, command: str, fingerprint: str, *, overwrite: bool 
     Raises:
         RunFolderError: it is a file, or it holds other things.
     """
-    if path.is_file():
-        raise RunFolderError("this is a file, not a folder", where=str(path), fix="choose another --out")
-    try:
+    check_folder(path, command, fingerprint, overwrite=overwrite)
+    with _said_of(path):
         path.mkdir(parents=True, exist_ok=True)
-        names = os.listdir(path)
-        for name in names:
+        for name in os.listdir(path):
             if name.endswith(PARTIAL):
                 (path / name).unlink()
-    except OSError as error:
-        raise RunFolderError(f"cannot be used: {error.strerror}", where=str(path), fix="choose another --out") from None
+    write_summary(path, {"command": command, "fingerprint": fingerprint, "finished": False})
+
+
+def check_folder(path: Path, command: str, fingerprint: str, *, overwrite: bool = False) -> None:
+    """Say whether `claim_folder` would take the folder, and write nothing: before what costs time or money.
+
+    Raises:
+        RunFolderError: it is a file, or it holds other things.
+    """
+    if path.is_file():
+        raise RunFolderError("this is a file, not a folder", where=str(path), fix="choose another --out")
+    with _said_of(path):
+        names = os.listdir(path) if path.is_dir() else []
     if not overwrite and any(not name.endswith(PARTIAL) for name in names):
         _refuse_other_run(path, command, fingerprint)
-    write_summary(path, {"command": command, "fingerprint": fingerprint, "finished": False})
+
+
+@contextmanager
+def _said_of(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunFolderError(f"cannot be used: {error.strerror}", where=str(path), fix="choose another --out") from None
 
 
 def _refuse_other_run(path: Path, command: str, fingerprint: str) -> None:
@@ -102,8 +118,10 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         RunFolderError: the disk is full or the place cannot be written.
     """
     partial = path.with_name(path.name + PARTIAL)
+    with _said_of(path):
+        opened = partial.open("wb", buffering=1 << 18)
     try:
-        with partial.open("wb", buffering=1 << 18) as file:
+        with opened as file:
             yield file
         partial.replace(path)
     except BaseException as error:

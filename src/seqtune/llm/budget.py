@@ -13,6 +13,7 @@ from seqtune.errors import BudgetSpent, TeacherError
 from seqtune.llm.reply import Stopped
 from seqtune.llm.request import Request
 
+WAIT_S = 0.02  # between looks at what is on its way
 BYTES_PER_TOKEN = 3  # on the safe side for English (about 4), right for Chinese
 
 
@@ -113,6 +114,20 @@ class Meter:
             return None
         return (prompt_tokens * price.input_usd + completion_tokens * price.output_usd) / 1e6
 
+    async def admit_in_turn(self, request: Request, body: bytes) -> None:
+        """As `admit`; but where it is only what is on its way that may go over the budget, wait for it to come back.
+
+        Raises:
+            BudgetSpent, Stopped: see `admit`.
+        """
+        while True:
+            try:
+                return self.admit(request, body)
+            except BudgetSpent:
+                if not any(meter._on_their_way for meter in (self, *self._others)):
+                    raise
+            await asyncio.sleep(WAIT_S)
+
     def admit(self, request: Request, body: bytes) -> None:
         """Count a request that is about to be sent; whoever sent it must `settle`.
 
@@ -132,23 +147,30 @@ class Meter:
         self._on_their_way += 1
 
     def _check_tokens(self, request: Request, body: bytes) -> None:
-        budget, counts = self._budget, self.counts
-        coming = self._on_their_way + 1
-        if self._settled:
-            share = 1 + coming / self._settled
-            read, written = counts.prompt_tokens * share, counts.completion_tokens * share
-        else:
-            read, written = coming * len(body) / BYTES_PER_TOKEN, float(coming * (request.max_tokens or 0))
-        by_others = together(other.counts for other in self._others)
-        tokens_of_others = by_others.prompt_tokens + by_others.completion_tokens
-        used = counts.prompt_tokens + counts.completion_tokens + tokens_of_others
-        spent = f"{used:,} tokens are used, {coming - 1:,} requests under way"
-        if budget.tokens is not None and read + written + tokens_of_others > budget.tokens:
+        budget, meters = self._budget, [self, *self._others]
+        most = (len(body) / BYTES_PER_TOKEN, float(request.max_tokens or 0))
+        ahead = [meter._ahead(int(meter is self), most) for meter in meters]
+        used = sum(meter.counts.prompt_tokens + meter.counts.completion_tokens for meter in meters)
+        spent = f"{used:,} tokens are used, {sum(meter._on_their_way for meter in meters):,} requests under way"
+        if budget.tokens is not None and sum(read + written for read, written in ahead) > budget.tokens:
             raise _spent(f"{spent}, and the limit is {budget.tokens:,} tokens")
-        cost, cost_of_others = self._cost_usd(read, written), sum(other.cost_usd() or 0 for other in self._others)
-        if budget.cost_usd is not None and cost is not None and cost + cost_of_others > budget.cost_usd:
-            now_usd = (self.cost_usd() or 0) + cost_of_others
+        costs = [meter._cost_usd(*tokens) for meter, tokens in zip(meters, ahead, strict=True)]
+        if budget.cost_usd is not None and sum(cost or 0.0 for cost in costs) > budget.cost_usd:
+            now_usd = sum(meter.cost_usd() or 0.0 for meter in meters)
             raise _spent(f"{spent}, ${now_usd:.4f}, and the limit is ${budget.cost_usd:g}")
+
+    def _ahead(self, more: int, most: tuple[float, float]) -> tuple[float, float]:
+        """Tokens read and written once all that is on its way, and so many requests more, have come back.
+
+        Args:
+            more: requests about to be sent.
+            most: what one reads and can write, taken where none has come back yet.
+        """
+        coming = self._on_their_way + more
+        if not self._settled:
+            return coming * most[0], coming * most[1]
+        share = 1 + coming / self._settled
+        return self.counts.prompt_tokens * share, self.counts.completion_tokens * share
 
     def settle(self, prompt_tokens: int = 0, completion_tokens: int = 0) -> None:
         """A request that was sent has ended, and cost that much."""

@@ -155,7 +155,6 @@ class Client:
     def __init__(self, lines: Sequence[Line], patience: Patience, reached: Callable[[], bool]) -> None:
         self._lines, self._patience, self._reached = lines, patience, reached
         self._random = Random()
-        self._answered = False
         self._left_out: frozenset[str] = frozenset()
         self._give_up_at = math.inf  # where nobody was reached by then
 
@@ -217,7 +216,7 @@ class Client:
         """One try inside of the throttle, and the seconds to wait before another."""
         prompt_tokens = completion_tokens = 0
         try:
-            meter.admit(request, body)
+            await meter.admit_in_turn(request, body)
             meter.counts.retried += tries > 1
             try:
                 outcome, retry_after_s = await line.send(request, body, timeout_s)
@@ -228,7 +227,6 @@ class Client:
             line.throttle.leave()
         if isinstance(outcome, Reply):
             line.throttle.praise()
-            self._answered = True
             return outcome, 0.0
         backoff_s = min(MAX_BACKOFF_S, self._patience.backoff_s * 2 ** (tries - 1)) * (0.5 + self._random.random() / 2)
         wait_s = backoff_s if retry_after_s is None else retry_after_s * (1 + self._random.random() / 10)
@@ -246,7 +244,6 @@ class Client:
             if now + wait_s >= self._give_up_at:
                 return msgspec.structs.replace(failed, fix=NOBODY, stops=True)
         stops = failed.status in STOPPING_STATUSES or failed.fix == FIXES[402]
-        stops |= failed.status in STOPPING_AT_FIRST and not self._answered
         return msgspec.structs.replace(failed, stops=stops)
 
 
@@ -266,7 +263,7 @@ async def _post(
     except aiohttp.ClientPayloadError as error:
         return Tried(Failed("cut", shorten(str(error))))
     except (aiohttp.ClientError, OSError) as error:
-        return Tried(Failed("connection", shorten(f"{type(error).__name__}: {error}")))
+        return Tried(Failed("connection", shorten(f"{type(error).__name__}: {error}", 300)))
     if response.status == 200:
         outcome = read_completion(raw, round(time.monotonic() - started, 4), cut_ok=request.cut_ok)
         return Tried(outcome if isinstance(outcome, Reply) else without_key(outcome, key))

@@ -50,6 +50,14 @@ def parse_endpoints(spec: str | Sequence[str]) -> tuple[Endpoint, ...]:
     return endpoints
 
 
+def named_model(spec: str | Sequence[str]) -> Endpoint:
+    """The model that a spec of any kind names, as its vendor spells it, and the address where there is one."""
+    first = spec if isinstance(spec, str) else spec[0]
+    if first.startswith(("http://", "https://")):
+        return parse_endpoints(spec)[0]
+    return Endpoint("", first.rpartition("/")[2] if first.startswith("litellm:") else first)
+
+
 def _parse_endpoint(spec: str) -> Endpoint:
     url, _, model = spec.partition("#")
     parts = urlsplit(url)
@@ -74,7 +82,11 @@ def find_key(
     if path := key_file or environment.get(KEY_FILE):
         return _read_key(Path(path))
     vendors = KEYS_OF_HOSTS.get(urlsplit(url).hostname or "", "")
-    return environment.get(KEY) or environment.get(vendors) or None
+    name = KEY if environment.get(KEY) else vendors
+    key = (environment.get(name) or "").strip()
+    if key and not (key.isascii() and key.isprintable()):
+        raise TeacherError(f"the key in {name} holds signs that no key has", fix="set it anew, without line breaks")
+    return key or None
 
 
 def _read_key(path: Path) -> str:

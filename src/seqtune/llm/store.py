@@ -8,6 +8,7 @@ commit of a group about 100 µs, and where another process is writing, the group
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import sqlite3
 import time
@@ -212,11 +213,9 @@ def _said_of(path: Path) -> Iterator[None]:
 
 
 def _told(error: sqlite3.Error | OSError, path: Path) -> StoreError:
-    fix = (
-        "wait for the other process, or name another store"
-        if _busy(error)
-        else "free some space, or name another store"
-    )
+    full = "full" in str(error) or getattr(error, "errno", None) == errno.ENOSPC
+    fix = "wait for the other process" if _busy(error) else "free some space" if full else "check that place"
+    fix = f"{fix}, or name another store"
     return StoreError(f"the reply store cannot be used: {error}", where=str(path), fix=fix)
 
 
