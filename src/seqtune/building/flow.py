@@ -29,8 +29,7 @@ from seqtune.data.ids import IdSet
 from seqtune.data.reader import rows
 from seqtune.errors import DataError, shorten
 from seqtune.llm.asking import Teacher, each_in_order, open_teacher
-from seqtune.llm.budget import Budget, Meter, Price, together
-from seqtune.llm.budget import Counts as Spent
+from seqtune.llm.budget import Budget, Meter, Price, Spent, together
 from seqtune.llm.endpoint import named_model
 from seqtune.llm.prices import find_price, parse_price
 from seqtune.llm.reply import Stopped

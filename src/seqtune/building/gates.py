@@ -40,7 +40,7 @@ class Refusal(msgspec.Struct, frozen=True):
         return f"{self.reason}: {self.detail}" if self.detail else self.reason
 
 
-Judge = Callable[[Draft], "Refusal | str | None"]
+Look = Callable[[Draft], "Refusal | str | None"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Gate:
 
     name: str
     on: On
-    run: Judge
+    run: Look
     summary: str
     survival: bool
 
@@ -66,16 +66,16 @@ _gates: dict[str, Gate] = {}
 
 
 @overload
-def gate(run: Judge, /) -> Judge: ...
+def gate(run: Look, /) -> Look: ...
 
 
 @overload
-def gate(*, on: On = "instruction", survival: bool = False) -> Callable[[Judge], Judge]: ...
+def gate(*, on: On = "instruction", survival: bool = False) -> Callable[[Look], Look]: ...
 
 
 def gate(
-    run: Judge | None = None, /, *, on: On = "instruction", survival: bool = False
-) -> Judge | Callable[[Judge], Judge]:
+    run: Look | None = None, /, *, on: On = "instruction", survival: bool = False
+) -> Look | Callable[[Look], Look]:
     """Register a function as a gate, by its name; the function itself stays callable as it was.
 
     Args:
@@ -86,7 +86,7 @@ def gate(
         RecipeError: another module's gate has the name.
     """
 
-    def register(run: Judge) -> Judge:
+    def register(run: Look) -> Look:
         name = run.__name__
         known = _gates.get(name)
         if known and known.run.__module__ != run.__module__:

@@ -20,7 +20,7 @@ PLAIN = "plain"
 
 
 @dataclass(frozen=True)
-class Choice:
+class Portion:
     """One chain of the mix: its share of the rows (0 to 1) and its options; `title` is what counts call it."""
 
     title: str
@@ -33,7 +33,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Mix:
-    """The choices, and how a row goes through them.
+    """The portions, and how a row goes through them.
 
     Args:
         unfit: what becomes of a row that none of them fits: skipped, or kept as a plain row.
@@ -41,7 +41,7 @@ class Mix:
         direct: chains that ask a teacher also get its answer to the row as it is, for the control set.
     """
 
-    choices: Sequence[Choice]
+    portions: Sequence[Portion]
     unfit: Literal["skip", "plain"]
     seed: int
     direct: bool = False
@@ -63,38 +63,38 @@ async def transform(example: Example, mix: Mix, teachers: Teachers | None = None
         TeacherError: a chain asks, and there is no teacher, or it can answer nothing.
     """
     draw = _hash(mix.seed, example.id, "mix") / 2**64
-    at = _drawn(mix.choices, draw)
+    at = _drawn(mix.portions, draw)
     if at is None:
         return _plain(example)
     first: Skip | None = None
-    for choice in (*mix.choices[at:], *mix.choices[:at]):
-        means = _means(choice, example, mix, teachers)
-        made = choice.chain.run(example, means, **choice.options)
+    for portion in (*mix.portions[at:], *mix.portions[:at]):
+        means = _means(portion, example, mix, teachers)
+        made = portion.chain.run(example, means, **portion.options)
         if isawaitable(made):
             made = await made
         if not isinstance(made, Skip):
-            return Made(choice.title, made, means.control)
+            return Made(portion.title, made, means.control)
         first = first or made
     return _plain(example) if mix.unfit == "plain" or first is None else first
 
 
-def _means(choice: Choice, example: Example, mix: Mix, teachers: Teachers | None) -> Means:
+def _means(portion: Portion, example: Example, mix: Mix, teachers: Teachers | None) -> Means:
     return Means(
-        choice.chain.name,
-        choice.chain.version,
-        _hash(mix.seed, example.id, choice.title),
+        portion.chain.name,
+        portion.chain.version,
+        _hash(mix.seed, example.id, portion.title),
         mix.seed,
-        choice.style,
-        choice.dialogue,
+        portion.style,
+        portion.dialogue,
         open_table,
-        Line(teachers, choice.title),
+        Line(teachers, portion.title),
         mix.direct,
     )
 
 
-def _drawn(choices: Sequence[Choice], draw: float) -> int | None:
-    for i, choice in enumerate(choices):
-        draw -= choice.share
+def _drawn(portions: Sequence[Portion], draw: float) -> int | None:
+    for i, portion in enumerate(portions):
+        draw -= portion.share
         if draw < 0:
             return i
     return None

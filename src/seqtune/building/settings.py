@@ -10,7 +10,7 @@ from pydantic import Field
 from seqtune.building.gates import gates
 from seqtune.building.gold import operations
 from seqtune.building.manual import WRITTEN
-from seqtune.building.mix import Choice, Mix
+from seqtune.building.mix import Mix, Portion
 from seqtune.building.weaving import Chain, chains
 from seqtune.errors import did_you_mean
 from seqtune.recipe import Document, Location, Strict, check, options_model
@@ -122,17 +122,17 @@ def check_build(document: Document) -> tuple[BuildSettings | None, Mix | None, l
         return None, None, [f"{document.place(('build',))}: a build needs a section 'build:' with 'from' and 'chains'"]
     settings, problems = check(document, ("build",), section, BuildSettings)
     given = section.get("chains")
-    choices: list[Choice] = []
+    portions: list[Portion] = []
     for i, entry in enumerate(given if isinstance(given, list) else []):
-        choice, more = _check_chain(document, ("build", "chains", i), entry, section)
+        portion, more = _check_chain(document, ("build", "chains", i), entry, section)
         problems += more
-        if choice:
-            choices.append(choice)
+        if portion:
+            portions.append(portion)
     if settings and not settings.llm:
         problems += _without_teacher(document, settings)
     if problems or settings is None:
         return settings, None, problems
-    shared, problems = _share_out(choices, settings.plain, document)
+    shared, problems = _share_out(portions, settings.plain, document)
     return settings, Mix(tuple(shared), settings.unfit, settings.seed, settings.control == "direct"), problems
 
 
@@ -148,7 +148,7 @@ def _without_teacher(document: Document, settings: BuildSettings) -> list[str]:
 
 def _check_chain(
     document: Document, location: Location, entry: Any, section: Mapping[str, Any]
-) -> tuple[Choice | None, list[str]]:
+) -> tuple[Portion | None, list[str]]:
     if not isinstance(entry, dict) or not isinstance(entry.get("chain"), str):
         return None, [f"{document.place(location)}: a chain is a name, or a mapping with 'chain: NAME'"]
     title = entry["chain"]
@@ -176,7 +176,7 @@ def _check_chain(
         return None, [f"{document.place(location)}: {text} (seqtune ls operations)" for text in lines]
     share = general["share"] or 0.0
     style = general.get("style", "labelled")
-    return Choice(_title(title, fields), found, share, fields, style, general["dialogue"]), []
+    return Portion(_title(title, fields), found, share, fields, style, general["dialogue"]), []
 
 
 def _title(title: str, options: Mapping[str, Any]) -> str:
@@ -199,29 +199,29 @@ def _resolve(name: str) -> tuple[Chain | None, list[str] | None]:
     return (chains()["tasks"], steps) if all(step in known for step in steps) else (None, None)
 
 
-def _share_out(choices: list[Choice], plain: float | None, document: Document) -> tuple[list[Choice], list[str]]:
+def _share_out(portions: list[Portion], plain: float | None, document: Document) -> tuple[list[Portion], list[str]]:
     """Give the chains without a share an equal part of what the others and the plain rows leave."""
-    given = sum(choice.share for choice in choices)
-    unset = [choice for choice in choices if not choice.share]
+    given = sum(portion.share for portion in portions)
+    unset = [portion for portion in portions if not portion.share]
     rest = 1 - given - (plain or 0)
     place = document.place(("build", "chains"))
     if rest < -1e-9:
         total = f"chains {given:g} + plain {plain or 0:g} = {given + (plain or 0):g}"
-        return choices, [f"{place}: the shares add up to more than 1: {total}"]
+        return portions, [f"{place}: the shares add up to more than 1: {total}"]
     if unset and rest <= 1e-9:
-        return choices, [f"{place}: nothing is left for the chains without a share; lower the others"]
+        return portions, [f"{place}: nothing is left for the chains without a share; lower the others"]
     if not unset and plain is not None and rest > 1e-9:
-        return choices, [
+        return portions, [
             f"{place}: the shares and 'plain' add up to {1 - rest:g}, not 1; leave 'plain' out for the rest"
         ]
     part = rest / len(unset) if unset else 0.0
-    return [c if c.share else Choice(c.title, c.chain, part, c.options, c.style, c.dialogue) for c in choices], []
+    return [c if c.share else Portion(c.title, c.chain, part, c.options, c.style, c.dialogue) for c in portions], []
 
 
 def describe(mix: Mix) -> Mapping[str, float]:
     """The asked share of each part of the mix, plain rows included."""
     shares: dict[str, float] = {}
-    for choice in mix.choices:
-        shares[choice.title] = shares.get(choice.title, 0.0) + choice.share
+    for portion in mix.portions:
+        shares[portion.title] = shares.get(portion.title, 0.0) + portion.share
     rest = 1 - sum(shares.values())
     return {**shares, **({"plain": rest} if rest > 1e-9 else {})}

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from seqtune.errors import TeacherError, shorten
-from seqtune.llm.budget import Budget, Counts, Meter
+from seqtune.llm.budget import Budget, Meter, Spent
 from seqtune.llm.reply import Failed, Reply, Stopped
 from seqtune.llm.request import Request, body_of, key_of, recorded
 from seqtune.llm.store import Asked, Store, default_store
@@ -174,7 +174,7 @@ class Teacher:
         self._flights: dict[str, asyncio.Future[Reply | Failed | None]] = {}
 
     @property
-    def counts(self) -> Counts:
+    def counts(self) -> Spent:
         """What asking came to so far."""
         return self.meter.counts
 

@@ -41,7 +41,7 @@ class Budget(Struct, frozen=True, kw_only=True):
 
 
 @dataclass
-class Counts:
+class Spent:
     """What asking came to so far.
 
     Args:
@@ -65,9 +65,9 @@ class Counts:
     completion_tokens: int = 0
 
 
-def together(all_counts: Iterable[Counts]) -> Counts:
+def together(all_counts: Iterable[Spent]) -> Spent:
     """What asking several models came to."""
-    found = Counts()
+    found = Spent()
     for counts in all_counts:
         for name, value in vars(counts).items():
             setattr(found, name, getattr(found, name) + value)
@@ -94,7 +94,7 @@ class Meter:
             raise TeacherError(
                 "a budget in dollars needs the model's price, which is unknown", fix="give the price, or limit tokens"
             )
-        self.counts = Counts()
+        self.counts = Spent()
         self.left_out: set[str] = set()
         self.stopping = asyncio.Event()
         self._budget = budget
