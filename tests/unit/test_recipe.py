@@ -69,7 +69,7 @@ def test_shares_must_make_sense(tmp_path, chains, plain, said):
 
 def test_shares_that_are_not_given_divide_the_rest(tmp_path):
     text = "build:\n  from: a\n  chains: [{chain: repeat, share: 0.4}, operations, paraphrase]\n  plain: 0.2\n"
-    shares = [choice.share for choice in plan(saved(tmp_path, text)).mix.choices]
+    shares = [choice.share for choice in plan(saved(tmp_path, text)).mix.portions]
     assert shares == pytest.approx([0.4, 0.2, 0.2])
 
 
@@ -108,7 +108,7 @@ def test_a_missing_recipe_names_the_near_ones(tmp_path):
 
 @pytest.mark.parametrize("name", shipped_recipes())
 def test_every_shipped_recipe_is_valid_and_can_be_named(name):
-    assert plan(name, from_="rows.jsonl", parallel="rows.en.jsonl").mix.choices
+    assert plan(name, from_="rows.jsonl", parallel="rows.en.jsonl").mix.portions
 
 
 values = st.recursive(
