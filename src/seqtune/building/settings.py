@@ -154,6 +154,10 @@ def _check_chain(
     title = entry["chain"]
     found, steps = _resolve(title)
     if found is None:
+        whole = [step.strip() for step in title.split("+") if step.strip() in chains() and step.strip() != "repeat"]
+        if "+" in title and whole:
+            place = document.place((*location, "chain"))
+            return None, [f"{place}: {whole[0]!r} is a whole chain, and only steps can be joined with '+'"]
         near = did_you_mean(title, [*chains(), *operations()])
         place = document.place((*location, "chain"))
         return None, [f"{place}: no chain or operation is called {title!r}{near} (seqtune ls chains)"]

@@ -197,9 +197,9 @@ def _show_teacher(teacher: Mapping[str, Any]) -> None:
     if teacher["left_out"]:
         console.result(f"the server does not take {', '.join(teacher['left_out'])}; it was asked without")
     words = teacher["words_a_kept_row"]
-    console.result(
-        f"instructions of {words['read']:g} words became {words['made']:g}; answers have {words['answers']:g} (means)"
-    )
+    if words["answers"]:
+        grown = f"instructions of {words['read']:g} words became {words['made']:g}"
+        console.result(f"{grown}; answers have {words['answers']:g} (means)")
     cost = "price unknown" if teacher["cost_usd"] is None else f"${teacher['cost_usd']:,.4f}"
     console.result(
         f"{teacher['calls_a_kept_row']:g} calls and {teacher['tokens_a_kept_row']:,g} tokens a kept row; this time"
