@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from bench import build, clients, seq_instruct
+from bench import build, clients, preference, seq_instruct
 from bench.figure import as_line
 
-GROUPS = {"build": build.figures, "seq_instruct": seq_instruct.figures, "clients": clients.figures}
+GROUPS = {
+    "build": build.figures,
+    "seq_instruct": seq_instruct.figures,
+    "clients": clients.figures,
+    "preference": preference.figures,
+}
 
 
 def main(names: list[str]) -> int:

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from seqtune.building import style
-from seqtune.building.gold import find_operation, same_text
-from seqtune.data.example import Example, Step
+from seqtune.building.checking import check_steps
+from seqtune.building.gold import same_text
+from seqtune.data.example import Example
 from seqtune.evaluation.answers import Answer
 from seqtune.evaluation.statistics import Share, share
 from seqtune.evaluation.suite import GROUP
@@ -74,20 +74,14 @@ class Figures(msgspec.Struct, frozen=True):
 
 def score(item: Example, answer: Answer) -> Scored:
     """Check an answer step by step; a missing part is a step not done, never an error."""
-    parts = style.split(answer.text, [step.mark for step in item.steps])
+    checked = check_steps(item.steps, answer.text)
     verdicts = tuple(
         [
-            Verdict(item.id, place, step.check, _done(step, part), part, step.expected)
-            for place, (step, part) in enumerate(zip(item.steps, parts, strict=True), 1)
+            Verdict(item.id, place, step.check, found.done, found.part, step.expected)
+            for place, (step, found) in enumerate(zip(item.steps, checked, strict=True), 1)
         ]
     )
     return Scored(item, answer, verdicts, same_text(answer.text, item.output))
-
-
-def _done(step: Step, part: str | None) -> bool | None:
-    if not step.check or step.expected is None:
-        return None
-    return part is not None and find_operation(step.check).same(part, step.expected)
 
 
 def figures(scored: Iterable[Scored]) -> list[Figures]:

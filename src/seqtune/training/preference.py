@@ -141,7 +141,7 @@ def tune_by_reward(
         say: called with a PreferenceLoss every few steps.
 
     Raises:
-        RecipeError: a setting that TRL refuses, or a step that cannot be divided so.
+        RecipeError: a setting that TRL refuses, a step that cannot be divided so, or tries that would all be the same.
         DataError: fewer questions than a step takes.
         SeqtuneError: the loss is no number any more.
     """
@@ -150,6 +150,8 @@ def tune_by_reward(
             f"a step takes {questions_per_step} questions and there are {len(questions)}",
             fix="give more rows, or lower questions_per_step",
         )
+    if temperature <= 0:
+        raise RecipeError(f"temperature is {temperature}", fix="give one above 0: equal tries teach nothing")
     longest = max(question.answer for question in questions) + SLACK
     arguments = _arguments(
         GRPOConfig, trl or {}, folder, seed, steps, learning_rate, questions_per_step * answers, accumulate, bfloat16,
@@ -270,7 +272,7 @@ def _arguments(
 ) -> Any:
     if rows_per_step % accumulate:
         raise RecipeError(
-            f"a step of {rows_per_step} rows cannot be done in {accumulate} equal parts", fix="mend either"
+            f"a step of {rows_per_step} rows cannot be done in {accumulate} equal parts", fix="change either"
         )
     ours: dict[str, Any] = {
         "output_dir": str(folder),
@@ -299,4 +301,4 @@ def _arguments(
         return kind(**{**defaults, **trl, **ours})
     except (TypeError, ValueError) as error:
         given = f" with {shorten(dict(trl), 100)}" if trl else ""
-        raise RecipeError(f"TRL refuses the settings{given}: {shorten(error, 300)}", fix="mend them") from None
+        raise RecipeError(f"TRL refuses the settings{given}: {shorten(error, 300)}", fix="change them") from None

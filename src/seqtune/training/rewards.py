@@ -30,7 +30,7 @@ class Question(NamedTuple):
 
 
 def step_reward(example: Example, answer: str, *, ended: bool) -> float:
-    """Share of the row's checkable steps that the answer does in order, from 0 to 1.
+    """Share of the row's checkable steps that the answer does in order, from 0 to 1: see `share_in_order`.
 
     An answer that does not end is worth nothing: in use it would run on to the limit.
     """

@@ -1,0 +1,81 @@
+"""Checking: what a program says of an answer, a step at a time and in order."""
+
+from itertools import permutations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seqtune.building.checking import check_steps, find_result, share_in_order
+from seqtune.building.style import STYLES, join, marks
+from seqtune.data.example import Step
+
+
+def steps_of(style="labelled"):
+    shown = marks(style, ["Word count", "Reversed", "First word"])
+    return (
+        Step("count the words", "2", "before", "count_words", mark=shown[0]),
+        Step("reverse them", "tree red", "before", "reverse_words", mark=shown[1]),
+        Step("take the first word", "red", "after", "first_word", mark=shown[2]),
+    )
+
+
+def answer_of(steps, order=(0, 1, 2)):
+    return join([steps[i].mark for i in order], [steps[i].expected for i in order])
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_right_answer_does_every_step_in_every_style(style):
+    steps = steps_of(style)
+    assert [found.done for found in check_steps(steps, answer_of(steps))] == [True] * 3
+    assert share_in_order(steps, answer_of(steps)) == 1.0
+
+
+def test_only_the_right_order_is_worth_everything():
+    steps = steps_of()
+    shares = {order: share_in_order(steps, answer_of(steps, order)) for order in permutations(range(3))}
+    assert [order for order, share in shares.items() if share == 1.0] == [(0, 1, 2)]
+    assert all(0 < share < 1 for order, share in shares.items() if order != (0, 1, 2))
+
+
+@pytest.mark.parametrize("missing", range(3))
+def test_a_missing_step_costs_its_share_and_no_more(missing):
+    steps = steps_of()
+    kept = [i for i in range(3) if i != missing]
+    assert share_in_order(steps, answer_of(steps, kept)) == pytest.approx(2 / 3)
+    assert check_steps(steps, answer_of(steps, kept))[missing].part is None
+
+
+def test_saying_it_all_again_wins_nothing():
+    steps = steps_of()
+    right = answer_of(steps)
+    assert share_in_order(steps, f"{right}\n{right}") < 1.0
+
+
+def test_a_step_that_no_program_can_check_counts_only_where_nothing_stands_in_its_place():
+    steps = (*steps_of()[:1], Step("say something kind", mark="Answer:"))
+    assert share_in_order(steps, "Word count: 2\nAnswer: whatever") == 1.0
+    assert share_in_order(steps, "Word count: 2") == share_in_order(steps, "Word count: 2\nAnswer:") == 0.5
+    assert share_in_order(steps, "Answer: well done") == 0.0
+    assert check_steps(steps, "Word count: 2\nAnswer: well done")[1] == (None, "well done")
+    assert share_in_order(steps[1:], "Answer: well done") is None
+    assert find_result(steps[1], "Answer: well done") is None
+
+
+@given(st.text(max_size=200))
+def test_checking_never_fails_whatever_a_model_wrote(answer):
+    for style in STYLES:
+        assert 0.0 <= share_in_order(steps_of(style), answer) <= 1.0
+    assert all(find_result(step, answer).done in (True, False) for step in steps_of())
+
+
+@pytest.mark.parametrize("answer", ["2", "There are a few.\n2", "There are a few.\nThe count: 2."])
+def test_a_result_is_found_in_free_text_with_the_place_that_shows_it(answer):
+    verdict = find_result(steps_of()[0], answer)
+    assert verdict.done
+    assert verdict.evidence in answer
+
+
+def test_a_result_that_stands_nowhere_is_not_done_and_the_evidence_says_what_was_looked_for():
+    verdict = find_result(steps_of()[1], "I reversed the words, as you asked.")
+    assert (verdict.done, verdict.evidence) == (False, "no line is 'tree red'")
