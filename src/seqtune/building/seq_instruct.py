@@ -13,10 +13,11 @@ from typing import Annotated, Any, Literal, NamedTuple
 from msgspec import Struct, structs
 from pydantic import Field
 
+from seqtune.building.checking import find_result
 from seqtune.building.draft import Choice, Draft
 from seqtune.building.evidence import supported
 from seqtune.building.gates import Refusal, refused_by
-from seqtune.building.gold import Skip, find_operation
+from seqtune.building.gold import Skip
 from seqtune.building.parsing import (
     Said,
     read_choice,
@@ -356,7 +357,7 @@ async def _respond(row: Example, way: _Way, attempt: int = 0) -> str:
 
 async def _verified(row: Example, answer: str, way: _Way) -> tuple[Step, ...]:
     """The steps with their verdicts: a program's where one can tell, else the judge's, whose quotes are looked up."""
-    verdicts = [_program_verdict(step, answer) for step in row.steps]
+    verdicts = [find_result(step, answer) for step in row.steps]
     if None not in verdicts:
         return _with_verdicts(row.steps, verdicts)
     mark = f"----- {way.means.key:016x} -----"  # the answer's writer cannot know it, so cannot close it
@@ -377,18 +378,6 @@ async def _verified(row: Example, answer: str, way: _Way) -> tuple[Step, ...]:
 
 def _with_verdicts(steps: Sequence[Step], verdicts: Sequence[Verdict | None]) -> tuple[Step, ...]:
     return tuple([structs.replace(step, verdict=verdict) for step, verdict in zip(steps, verdicts, strict=True)])
-
-
-def _program_verdict(step: Step, answer: str) -> Verdict | None:
-    """Whether the step's right result stands in the answer as a line or after a mark, where a program knows it."""
-    if not step.check or step.expected is None:
-        return None
-    same, expected = find_operation(step.check).same, step.expected
-    for line in [answer, *answer.splitlines()]:
-        value = line.partition(":")[2] or line
-        if same(line, expected) or same(value, expected):
-            return Verdict(True, line.strip())
-    return Verdict(False, f"no line is {expected!r}")
 
 
 def _judge_verdict(said: Said, answer: str, by: str) -> Verdict:
