@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+import sys
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
@@ -33,7 +35,7 @@ from seqtune.llm.client import (
     without_key,
 )
 from seqtune.llm.endpoint import Endpoint, find_key
-from seqtune.llm.reply import Failed, Reply, Stopped, read_completion
+from seqtune.llm.reply import Failed, Reason, Reply, Stopped, read_completion
 from seqtune.llm.request import Request, body_of, key_of, recorded
 from seqtune.llm.store import Asked, Store, looking_at
 
@@ -46,6 +48,11 @@ MAX_REQUESTS = 50_000  # in a file, as are the bytes: OpenAI's limits
 MAX_BYTES = 200_000_000
 UNREACHED_TRIES = 4  # as long as no call was answered
 ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
+SUBMIT_S = 300.0  # the longest that submitting may take, all tries together
+# A claim so old without a batch is of a run that ended. Twice as old as it can get, as the clocks of two machines may
+# differ, and a server may go on with what was given up.
+ORPHAN_S = 2 * SUBMIT_S
+ENDLESS = sys.maxsize  # tries of what is asked of a batch under way: it goes on without us, and no rest is too long
 GONE = 404
 LISTED = 100  # batches that one look at the server's list shows
 CUT_OK = ".cut"  # ends the id of a request to which a cut answer is good; the answer does not tell
@@ -63,6 +70,13 @@ class _Batch(NamedTuple):
     label: str
     id: str | None
     keys: frozenset[str]
+
+
+class _Claim(NamedTuple):
+    """What the table says of one batch: the server's name for it, if known, and how long ago it was claimed."""
+
+    id: str | None
+    age_s: int
 
 
 @dataclass
@@ -111,6 +125,18 @@ class _Table:
         """The server took the batch, and calls it so."""
         with self._opened() as connection:
             connection.execute("UPDATE batches SET id = ? WHERE label = ?", (id_, label))
+
+    def look_up(self, label: str) -> _Claim | None:
+        """How it stands with a batch; None where it is no longer under way."""
+        age_s = "strftime('%s', 'now') - strftime('%s', created)"
+        with self._opened() as connection:
+            row = connection.execute(f"SELECT id, {age_s} FROM batches WHERE label = ?", (label,)).fetchone()
+        return _Claim(*row) if row else None
+
+    def drop(self, label: str) -> None:
+        """The batch was never submitted; one that was meanwhile stays."""
+        with self._opened() as connection:
+            connection.execute("DELETE FROM batches WHERE label = ? AND id IS NULL", (label,))
 
     def forget(self, label: str) -> None:
         """The batch is no longer under way."""
@@ -163,16 +189,16 @@ class _Server:
                 await asyncio.sleep(self._backoff_s(tries))
         raise AssertionError("patience without tries")
 
-    async def find(self, label: str) -> str | None:
+    async def find(self, label: str, tries: int | None = None) -> str | None:
         """The id of the batch with our label, if the server made one."""
-        listed = (await self._json("GET", f"/batches?limit={LISTED}"))["data"]
+        listed = (await self._json("GET", f"/batches?limit={LISTED}", tries=tries))["data"]
         return next((str(one["id"]) for one in listed if (one.get("metadata") or {}).get("seqtune") == label), None)
 
     async def state(self, id_: str) -> dict[str, Any]:
-        return await self._json("GET", f"/batches/{id_}")
+        return await self._json("GET", f"/batches/{id_}", tries=ENDLESS)
 
     async def lines(self, file_id: str | None) -> list[dict[str, Any]]:
-        raw = await self._call("GET", f"/files/{file_id}/content") if file_id else b""
+        raw = await self._call("GET", f"/files/{file_id}/content", tries=ENDLESS) if file_id else b""
         return [msgspec.json.decode(line) for line in raw.splitlines() if line.strip()]
 
     async def _json(self, method: str, path: str, what: Any = dict, tries: int | None = None) -> dict[str, Any]:
@@ -210,7 +236,7 @@ class _Server:
         return msgspec.structs.replace(failed, stops=stops)
 
     def _backoff_s(self, tries: int) -> float:
-        return min(MAX_BACKOFF_S, self.patience.backoff_s * 2.0 ** (tries - 1))
+        return min(MAX_BACKOFF_S, self.patience.backoff_s * 2.0 ** min(tries - 1, 99))  # a float ends at 2**1024
 
 
 @asynccontextmanager
@@ -246,7 +272,8 @@ class _Batches:
     Args:
         fresh: requests that wait to be submitted, by key.
         sent: requests that wait for an answer.
-        under_way: keys of all batches that are followed, whether somebody waits for them or not.
+        under_way: keys of all batches that are submitted or followed, whether somebody waits for them or not.
+        followed: labels of the batches that have a task.
     """
 
     server: _Server
@@ -263,22 +290,19 @@ class _Batches:
     def take_up(self) -> None:
         """Follow all batches of the table: of an earlier run, or of another one beside this."""
         for batch in self.table.under_way():
+            self.under_way |= batch.keys
             if batch.label not in self.followed:
-                self.under_way |= batch.keys
-                self._start(batch.keys, self._follow(batch))
+                self._start(batch.label, batch.keys, self._follow(batch))
 
     async def ask(self, request: Request, body: bytes, meter: Meter) -> Reply | Failed:
         """The answer of the batch that the request is in, or of the next one."""
-        meter.admit(request, body)
-        outcome: Reply | Failed | None = None
-        try:
-            self._watch(meter)
-            waiting = _Waiting(request, body, asyncio.get_running_loop().create_future())
-            self._put(key_of(request, body), waiting)
-            outcome = await waiting.answer
-        finally:
-            meter.settle(*(outcome.prompt_tokens, outcome.completion_tokens) if outcome else ())
-        return outcome
+        self._watch(meter)
+        return await meter.metered(request, body, partial(self._answer, request, body))
+
+    async def _answer(self, request: Request, body: bytes) -> Reply | Failed:
+        waiting = _Waiting(request, body, asyncio.get_running_loop().create_future())
+        self._put(key_of(request, body), waiting)
+        return await waiting.answer
 
     def _put(self, key: str, waiting: _Waiting) -> None:
         if key in self.under_way:
@@ -289,12 +313,23 @@ class _Batches:
             self.timer.cancel()
         self.timer = asyncio.get_running_loop().call_later(QUIET_S, self._send)
 
-    def _start(self, keys: Iterable[str], work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(self._told(frozenset(keys), work))
+    def _put_back(self, keys: Iterable[str]) -> None:
+        """Those who wait for these keys get the stored reply, or wait anew."""
+        self.under_way -= (gone := frozenset(keys))
+        self.take_up()
+        for key in gone & self.sent.keys():
+            if reply := self.store.find(key):
+                _settle(self.sent.pop(key), reply)
+            elif key not in self.under_way:
+                self._put(key, self.sent.pop(key))
+
+    def _start(self, label: str, keys: Iterable[str], work: Coroutine[Any, Any, None]) -> None:
+        self.followed.add(label)
+        task = asyncio.ensure_future(self._told(label, frozenset(keys), work))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    async def _told(self, keys: frozenset[str], work: Coroutine[Any, Any, None]) -> None:
+    async def _told(self, label: str, keys: frozenset[str], work: Coroutine[Any, Any, None]) -> None:
         """Do the work; whatever ends it is told to all who wait for these keys."""
         try:
             await work
@@ -308,50 +343,40 @@ class _Batches:
                     answer.set_exception(error)
                 else:
                     answer.set_result(_failure(error))
+        finally:
+            self.followed.discard(label)
 
     def _send(self) -> None:
-        """Submit all that wait, in as many files as they need."""
+        """Submit all that wait, in as many files as they need; but what another run submitted meanwhile."""
         waiting = {key: one for key, one in self.fresh.items() if not one.answer.done()}
         self.fresh = {}
-        for part in _parts(waiting):
+        self.sent |= waiting
+        for part in _parts({key: one for key, one in waiting.items() if key not in self.under_way}):
             self.under_way |= part.keys()
-            self.sent |= part
-            self._start(part, self._submit(part))
+            label = uuid4().hex
+            self._start(label, part, self._submit(label, part))
 
-    async def _submit(self, part: dict[str, _Waiting]) -> None:
+    async def _submit(self, label: str, part: dict[str, _Waiting]) -> None:
         """Upload, claim, submit, follow; claimed last, as the gap in which a kill leaves a doubt must be short."""
-        label = uuid4().hex
         file_id = await self.server.upload(b"".join([_line(key, one) for key, one in part.items()]))
-        if not self.table.claim(label, part):
-            self._share(part)
+        if not self.table.claim(label, part):  # another run was sooner with some of them
+            self._put_back(part)
             return
-        self.followed.add(label)
         try:
-            id_ = await self.server.submit(file_id, label)
+            id_ = await asyncio.wait_for(self.server.submit(file_id, label), SUBMIT_S)
+        except (asyncio.TimeoutError, TimeoutError):
+            raise _Refused(Failed("timeout", f"no batch was made within {SUBMIT_S:g} s")) from None
         except _Refused as refused:
-            self.followed.discard(label)
             if refused.failed.reason == "refused":  # else it may have been made all the same; the next run finds out
                 self.table.forget(label)
             raise
         self.table.submitted(label, id_)
         await self._follow(_Batch(label, id_, frozenset(part)))
 
-    def _share(self, part: dict[str, _Waiting]) -> None:
-        """Another run was sooner with some of them: follow its batches, and submit the rest anew."""
-        self.under_way -= part.keys()
-        self.take_up()
-        for key, waiting in part.items():
-            del self.sent[key]
-            if reply := self.store.find(key):
-                _settle(waiting, reply)
-            else:
-                self._put(key, waiting)
-
     async def _follow(self, batch: _Batch) -> None:
         """Poll until the batch has ended, and put its answers away."""
-        self.followed.add(batch.label)
-        if (id_ := batch.id or await self._found(batch)) is None:
-            self._drop(batch)
+        if (id_ := batch.id or await self._found(batch.label)) is None:
+            self._put_back(batch.keys)
             return
         wait_s = POLL_S
         try:
@@ -359,26 +384,24 @@ class _Batches:
                 await asyncio.sleep(wait_s)
                 wait_s = min(MAX_POLL_S, wait_s * 1.5)
         except _Refused as refused:
-            self.followed.discard(batch.label)
             if refused.failed.status == GONE:
                 self.table.forget(batch.label)
             raise
         await self._finish(batch, state)
 
-    async def _found(self, batch: _Batch) -> str | None:
-        """The id of a batch whose run was ended while it submitted; None if the server never got it."""
-        for tries in range(1, 4):  # another run may be submitting it right now
-            if id_ := await self.server.find(batch.label):
-                self.table.submitted(batch.label, id_)
+    async def _found(self, label: str) -> str | None:
+        """The id of a batch that another run claimed, once it is submitted; None when the claim is gone."""
+        wait_s = POLL_S
+        while claim := self.table.look_up(label):
+            if id_ := claim.id or await self.server.find(label, ENDLESS):
+                self.table.submitted(label, id_)
                 return id_
-            await asyncio.sleep(POLL_S * tries)
+            if claim.age_s > ORPHAN_S:  # and was before we looked, so that nobody can submit it any more
+                self.table.drop(label)
+                continue
+            await asyncio.sleep(wait_s)
+            wait_s = min(MAX_POLL_S, wait_s * 1.5)
         return None
-
-    def _drop(self, batch: _Batch) -> None:
-        self.table.forget(batch.label)
-        self.under_way -= batch.keys
-        for key in batch.keys & self.sent.keys():
-            self._put(key, self.sent.pop(key))
 
     async def _finish(self, batch: _Batch, state: Mapping[str, Any]) -> None:
         """Put all that the batch answered into the store, then forget the batch, then tell those who wait."""
@@ -393,7 +416,7 @@ class _Batches:
 
     async def _outcomes(self, batch: _Batch, state: Mapping[str, Any]) -> dict[str, Reply | Failed]:
         """An outcome for each key: of the output, of the error file, or of the batch as a whole."""
-        outcomes: dict[str, Reply | Failed] = dict.fromkeys(batch.keys, _not_answered(state))
+        outcomes: dict[str, Reply | Failed] = dict.fromkeys(batch.keys, _not_answered(state, self.server.key))
         for name in ("error_file_id", "output_file_id"):
             for line in await self.server.lines(state.get(name)):
                 key, cut_ok, _ = str(line["custom_id"]).partition(CUT_OK)
@@ -467,11 +490,12 @@ def _parts(waiting: Mapping[str, _Waiting]) -> Iterator[dict[str, _Waiting]]:
         yield part
 
 
-def _not_answered(state: Mapping[str, Any]) -> Failed:
+def _not_answered(state: Mapping[str, Any], key: str | None) -> Failed:
     """Why a request that stands in neither file of its batch has no answer."""
     errors = (state.get("errors") or {}).get("data") or [{}]
     said = shorten(f"the batch ended as {state['status']}. {errors[0].get('message') or ''}", 300)
-    return Failed("refused" if state["status"] == "failed" else "server_error", said, "run the same command again")
+    reason: Reason = "refused" if state["status"] == "failed" else "server_error"
+    return without_key(Failed(reason, said, "run the same command again"), key)
 
 
 def _read_line(line: Mapping[str, Any], cut_ok: bool, key: str | None) -> Reply | Failed:

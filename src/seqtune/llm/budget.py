@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 from msgspec import Struct
 
 from seqtune.errors import BudgetSpent, TeacherError
-from seqtune.llm.reply import Stopped
+from seqtune.llm.reply import Failed, Reply, Stopped
 from seqtune.llm.request import Request
 
 WAIT_S = 0.02  # between looks at what is on its way
@@ -179,6 +179,23 @@ class Meter:
         self.counts.completion_tokens += completion_tokens
         if prompt_tokens or completion_tokens:
             self._settled += 1
+
+    async def metered(
+        self, request: Request, body: bytes, answer: Callable[[], Awaitable[Reply | Failed]]
+    ) -> Reply | Failed:
+        """The answer to a request, admitted before it is asked for and settled however that ends.
+
+        Raises:
+            BudgetSpent, Stopped: see `admit`.
+        """
+        self.admit(request, body)
+        prompt_tokens = completion_tokens = 0
+        try:
+            outcome = await answer()
+            prompt_tokens, completion_tokens = outcome.prompt_tokens, outcome.completion_tokens
+        finally:
+            self.settle(prompt_tokens, completion_tokens)
+        return outcome
 
     async def rest(self, seconds: float) -> None:
         """Wait so long before something is sent again.

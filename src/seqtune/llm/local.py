@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from random import Random
@@ -130,18 +131,15 @@ class _Local:
         self._came = asyncio.Event()
 
     async def ask(self, request: Request, body: bytes, meter: Meter) -> Reply | Failed:
-        meter.admit(request, body)
-        outcome: Reply | Failed | None = None
-        try:
-            prepared = self._prepare(request, key_of(request, body), meter)
-            if isinstance(prepared, Failed):
-                return prepared
-            self._waiting.append(prepared)
-            self._came.set()
-            outcome = await prepared.answer
-        finally:
-            meter.settle(*(outcome.prompt_tokens, outcome.completion_tokens) if outcome else ())
-        return outcome
+        return await meter.metered(request, body, partial(self._answer, request, body, meter))
+
+    async def _answer(self, request: Request, body: bytes, meter: Meter) -> Reply | Failed:
+        prepared = self._prepare(request, key_of(request, body), meter)
+        if isinstance(prepared, Failed):
+            return prepared
+        self._waiting.append(prepared)
+        self._came.set()
+        return await prepared.answer
 
     def _prepare(self, request: Request, key: str, meter: Meter) -> _Waiting | Failed:
         if refused := _cannot(request):

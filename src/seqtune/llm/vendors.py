@@ -63,8 +63,10 @@ async def open_vendor(
     litellm.drop_params = True  # `top_k` and the like, where the vendor knows none
     throttle = Throttle(concurrency, floor=max(1, concurrency // FLOOR_SHARE) if adaptive else None)
     line = Line(partial(_complete, litellm, name, key), throttle)
-    yield Client([line], patience or Patience(), lambda: True).ask  # its connections cannot be watched
-    await _closed(litellm)
+    try:
+        yield Client([line], patience or Patience(), lambda: True).ask  # its connections cannot be watched
+    finally:
+        await _closed(litellm)
 
 
 async def _closed(litellm: Any) -> None:
