@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from bench import build, clients, preference, seq_instruct
+from bench import build, clients, preference, seq_instruct, training
 from bench.figure import as_line
 
 GROUPS = {
@@ -12,6 +12,7 @@ GROUPS = {
     "seq_instruct": seq_instruct.figures,
     "clients": clients.figures,
     "preference": preference.figures,
+    "training": training.figures,
 }
 
 

@@ -28,7 +28,14 @@ STEPS, SAVE_EVERY, LOG_EVERY, KEEP = 17, 4, 3, 2
 RUN = "the same rows and settings"
 # Processes that know torch already and share nothing with the one that runs the tests: real ones, cheap to kill.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["torch", "transformers.trainer", "transformers.models.gpt2.modeling_gpt2"])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def known_already():
+    # One server serves all files, and keeps what it was first told to load: so also what test_resuming needs.
+    PROCESSES.set_forkserver_preload(
+        ["torch", "transformers.models.gpt2.modeling_gpt2", "seqtune.cli", "seqtune.training.trainer"]
+    )
 
 
 class Planned(WholeCheckpoints, transformers.Trainer):

@@ -1,5 +1,6 @@
 """One training on several processes, started as torchrun starts them."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,49 +9,66 @@ from random import Random
 
 import pytest
 
+import seqtune.training
+from seqtune.data.writer import write
+from seqtune.errors import RecipeError
 from seqtune.evaluation.suite import chain_maker
-from seqtune.training.batches import plan_steps
-from seqtune.training.settings import TrainSettings
 
 pytest.importorskip("torch")
 pytest.importorskip("trl")
 from seqtune.training.model import load
-from seqtune.training.rendering import training_row
 from seqtune.training.run import train
-from seqtune.training.trainer import optimise
 
-LAUNCHER = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+LAUNCHER = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "seqtune")
 MAKER = chain_maker()
-ROWS = [MAKER.draw(1 + i % 3, Random(i), for_training=True) for i in range(20)]
+ROWS = [MAKER.draw(1 + i % 3, Random(i), for_training=True) for i in range(40)]
+OPTIONS = {"batch_tokens": 200, "rows_per_step": 7, "learning_rate": 1e-2, "trl": {"logging_steps": 1}, "save_every": 3}
 
 
-def losses_of_a_process(folder, out):
-    loaded, losses = load(folder, dtype="float32"), []
-    rows = [training_row(row, loaded.tokenizer) for row in ROWS]
-    options = {"learning_rate": 1e-2, "trl": {"logging_steps": 1}}
-    settings = TrainSettings(dataset="rows", model=str(folder), out=str(out), **options).resolved()
-    steps = plan_steps([len(row.ids) for row in rows], batch_tokens=200, seed=0, rows_per_step=7)
-    optimise(loaded, rows, steps, settings, bfloat16=False, folder=out, say=losses.append)
-    return [line.loss for line in losses]
-
-
-def test_two_processes_have_the_losses_of_one(tmp_path):
-    train(ROWS, out=tmp_path / "first", max_tokens=500)
-    (tmp_path / "first" / "model").rename(tmp_path / "model")
-    script = (
-        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); import test_processes\n"
-        "for loss in test_processes.losses_of_a_process(Path(sys.argv[2]), Path(sys.argv[3])):\n"
-        "    print(f'loss {loss!r}', flush=True)\n"
-    )
-    (tmp_path / "each.py").write_text(script, "utf-8")
-    done = subprocess.run(
-        [*LAUNCHER, tmp_path / "each.py", Path(__file__).parent, tmp_path / "model", tmp_path / "run"],
+def launched(*words):
+    return subprocess.run(
+        [*LAUNCHER, "train", *map(str, words)],
         capture_output=True,
         text=True,
-        check=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
     )
-    found = [float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("loss")]
-    one = losses_of_a_process(tmp_path / "model", tmp_path / "alone")
-    assert len(one) == 3
-    assert sorted(found) == pytest.approx(sorted([*one, *one]), rel=1e-5)
+
+
+@pytest.mark.parametrize("packing", [False, True], ids=["padded", "packed"])
+def test_two_processes_have_the_losses_and_weights_of_one_and_write_once(packing, tmp_path):
+    write(ROWS, tmp_path / "rows.jsonl")
+    one = train(ROWS, out=tmp_path / "one", packing=packing, **OPTIONS)
+    sets = [word for name, value in OPTIONS.items() for word in ("--set", f"train.{name}={value}".replace("'", ""))]
+    out = tmp_path / "two"
+    done = launched(
+        "--dataset", tmp_path / "rows.jsonl", "--out", out, *["--packing"] * packing, *sets, "--processes", 2
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("model in") == 1
+    lines = [json.loads(line) for line in (out / "losses.jsonl").read_text().splitlines()]
+    assert [line["loss"] for line in lines] == pytest.approx([line.loss for line in one.losses], rel=1e-5)
+    assert len(lines) == 6
+    run = json.loads((out / "run.json").read_text())
+    assert (run["finished"], run["processes"], run["packed"]) == (True, 2, packing)
+    mine, others = (load(folder).model.state_dict() for folder in (one.model, out / "model"))
+    assert all(others[name].numpy() == pytest.approx(weight.numpy(), abs=1e-4) for name, weight in mine.items())
+
+
+def test_fewer_processes_than_asked_is_an_error_and_nothing_is_written(tmp_path):
+    with pytest.raises(RecipeError, match=r"train.processes is 2, and 1 process started[\s\S]*torchrun"):
+        train(ROWS, out=tmp_path / "run", processes=2)
+    assert not (tmp_path / "run").exists()
+
+
+LAUNCH = Path(seqtune.training.__file__).parent / "launch"
+
+
+@pytest.mark.parametrize("path", sorted(LAUNCH.glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_shipped_configuration_is_one_that_accelerate_reads_and_says_whether_it_is_tested(path):
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    found = load_config_from_file(str(path))
+    assert found.distributed_type.value in ("MULTI_GPU", "FSDP", "DEEPSPEED")
+    first = path.read_text("utf-8").splitlines()[0]
+    assert ("ested with" in first) == (path.stem == "ddp")
+    assert ("ot tested" in first) == (path.stem != "ddp")

@@ -2,6 +2,7 @@
 
 import json
 from itertools import pairwise
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -9,8 +10,10 @@ from hypothesis import strategies as st
 
 from seqtune.data.example import Example, Origin
 from seqtune.errors import DataError, MissingExtraError, RecipeError, RunFolderError, SeqtuneError
+from seqtune.evaluation.suite import chain_maker
 from seqtune.recipe import section_options, shipped_recipes
-from seqtune.training.batches import plan_steps, share
+from seqtune.training.batches import share
+from seqtune.training.plan import plan_run
 from seqtune.training.settings import TrainSettings
 
 torch = pytest.importorskip("torch")
@@ -20,9 +23,11 @@ peft = pytest.importorskip("peft")
 from families import TEXTS, llama3, mistral, qwen3, save_model, small_model  # noqa: E402
 
 from seqtune.evaluation.answers import answer  # noqa: E402
+from seqtune.training.loss import Loss  # noqa: E402
 from seqtune.training.model import Loaded, end_with_turns, load, save  # noqa: E402
 from seqtune.training.rendering import training_row  # noqa: E402
 from seqtune.training.run import train  # noqa: E402
+from seqtune.training.tracking import live_line  # noqa: E402
 
 ROWS = [Example(f"Say {text}", f"one two {i}", f"{text} {i}") for i, text in enumerate(TEXTS[:5] * 4)]
 QUICK = {"max_tokens": 2500, "batch_tokens": 600, "learning_rate": 1e-2}
@@ -205,13 +210,13 @@ def test_the_loss_is_the_mean_over_the_trained_tokens_of_the_step(qwen, tmp_path
 def test_every_row_is_in_one_step_of_each_epoch(rows_per_step, accumulate):
     lengths = [10 + i % 37 for i in range(150)]
     options = {"rows_per_step": rows_per_step, "accumulate": accumulate}
-    steps = plan_steps(lengths, batch_tokens=200, seed=0, epochs=2, **options)
+    steps = plan_run(lengths, batch_tokens=200, seed=0, epochs=2, **options).steps
     assert sorted(i for step in steps for batch in step for i in batch) == sorted([*range(150)] * 2)
     assert all(len(batch) * max(lengths[i] for i in batch) <= 200 for step in steps for batch in step)
     if rows_per_step:
         sizes = [sum(map(len, step)) for step in steps]
         assert all(size == rows_per_step for size in sizes if size != 150 % rows_per_step)
-    assert steps == plan_steps(lengths, batch_tokens=200, seed=0, epochs=2, **options)
+    assert steps == plan_run(lengths, batch_tokens=200, seed=0, epochs=2, **options).steps
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.integers(2, 5))
@@ -268,6 +273,110 @@ def test_the_rate_follows_its_schedule(schedule, warmup, rates, qwen, tmp_path):
         trl={"logging_steps": 1},
     )  # fmt: skip
     assert [line.learning_rate for line in done.losses] == pytest.approx(rates, rel=1e-4, abs=1e-9)
+
+
+# --- packing and order
+
+
+STEPS = {"rows_per_step": 7, "batch_tokens": 400, "epochs": 2, "learning_rate": 1e-2, "trl": {"logging_steps": 1}}
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_packed_rows_have_the_losses_of_padded_ones(method, qwen, tmp_path):
+    told = []
+    padded, packed = (
+        train(ROWS, qwen, out=tmp_path / str(on), packing=on, method=method, lora=LORA, tell=told.append, **STEPS)
+        for on in (False, True)
+    )
+    assert [line.loss for line in packed.losses] == pytest.approx([line.loss for line in padded.losses], rel=1e-5)
+    assert (padded.packed, padded.unfilled, packed.packed, packed.padding) == (False, 0, True, 0)
+    assert 0 < packed.unfilled < 1
+    assert padded.padding > 0
+    assert told == []
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_packing_works_whatever_the_attention(attention, qwen, tmp_path, monkeypatch):
+    from seqtune.training import run
+
+    def loaded(*args, **kwargs):
+        found = load(*args, **kwargs)
+        found.model.set_attn_implementation(attention)
+        return found
+
+    monkeypatch.setattr(run, "load", loaded)
+    losses = [
+        [line.loss for line in train(ROWS, qwen, out=tmp_path / str(on), packing=on, **STEPS).losses]
+        for on in (False, True)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_a_model_in_which_packed_rows_see_each_other_takes_padded_ones_and_says_so(tmp_path):
+    tokenizer = qwen3()
+    transformers.set_seed(0)
+    config = transformers.BloomConfig(
+        vocab_size=len(tokenizer), hidden_size=32, n_layer=2, n_head=4, initializer_range=0.2
+    )
+    transformers.BloomForCausalLM(config).save_pretrained(tmp_path / "bloom")
+    tokenizer.save_pretrained(tmp_path / "bloom")
+    told = []
+    done = train(ROWS, tmp_path / "bloom", out=tmp_path / "run", packing=True, tell=told.append, **STEPS)
+    assert not done.packed
+    assert done.padding > 0
+    (line,) = told
+    assert "would see each other in this model (bloom), so they are not packed" in line
+    plain = train(ROWS, tmp_path / "bloom", out=tmp_path / "plain", **STEPS)
+    assert [line.loss for line in done.losses] == [line.loss for line in plain.losses]
+
+
+def test_short_chains_come_first_in_the_first_epoch_and_anywhere_later():
+    first = [1 + i % 3 for i in range(150)]
+    lengths = [10 * steps + i % 7 for i, steps in enumerate(first)]
+    for options in ({}, {"rows_per_step": 10}, {"form": "positions"}):
+        plan = plan_run(lengths, batch_tokens=200, seed=0, epochs=2, first=first, **options)
+        seen = [[i for step in epoch for batch in step for i in batch] for epoch in plan.epochs]
+        assert [sorted(epoch) for epoch in seen] == [[*range(150)]] * 2
+        steps = [[{first[i] for batch in step for i in batch} for step in epoch] for epoch in plan.epochs]
+        assert all(max(one) <= min(two) for one, two in pairwise(steps[0]))
+        assert not all(max(one) <= min(two) for one, two in pairwise(steps[1]))
+        by_number = [[i for i in seen[0] if first[i] == number] for number in (1, 2, 3)]
+        assert all(rows != sorted(rows) for rows in by_number)
+
+
+def test_the_share_of_chains_is_told_for_each_epoch(tmp_path):
+    maker = chain_maker()
+    rows = [maker.draw(1 + (i % 4 > 2), Random(i), for_training=True) for i in range(40)]
+    done = train(rows, out=tmp_path / "run", epochs=2, order="short_chains_first")
+    assert done.chains == (0.25, 0.25)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["chains"] == [0.25, 0.25]
+
+
+# --- trackers
+
+
+def test_a_tracker_that_is_not_installed_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("seqtune.training.tracking.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"track wandb needs[\s\S]*seqtune\[wandb\]"):
+        train(ROWS, out=tmp_path / "run", track="wandb")
+    assert not (tmp_path / "run").exists()
+
+
+def test_tensorboard_gets_the_losses_and_its_files_stay(qwen, tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    done = train(ROWS, qwen, out=tmp_path / "run", track="tensorboard", save_every=2, **STEPS)
+    found = EventAccumulator(str(done.out / "tensorboard")).Reload()
+    told = [(event.step, event.value) for event in found.Scalars("train/loss")]
+    assert told == [(line.step, pytest.approx(line.loss)) for line in done.losses]
+    assert not (done.out / "checkpoints").exists()
+
+
+def test_the_live_line_tells_loss_speed_time_left_and_memory():
+    line = live_line(Loss(25, 100, 1.23456, 1e-3, 5000, 3200.4, 10.0))
+    assert line.startswith("loss 1.235, 3,200 tokens/s, 30 s left, ")
+    assert line.endswith(("MB", "GB"))
 
 
 # --- fields of TRL

@@ -13,9 +13,10 @@ from seqtune.errors import DataError, RecipeError
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("trl")
-from families import FAMILIES, TEXTS
+from families import FAMILIES, TEXTS, qwen3, save_model
 from typer.testing import CliRunner
 
+from seqtune.training.outlook import look_ahead
 from seqtune.training.preview import Shown, Span, marked, preview
 from seqtune.training.rendering import training_row
 from seqtune.training.run import train
@@ -130,3 +131,75 @@ def test_a_preview_does_not_load_what_trains(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+# --- what a training would take
+
+
+OPTIONS = {"batch_tokens": 300, "epochs": 2, "precision": "float32"}
+
+
+@pytest.fixture
+def weightless(tmp_path):
+    """The folder of a model whose weights are gone."""
+    folder = save_model(tmp_path / "qwen", qwen3(), "qwen3")
+    (folder / "model.safetensors").unlink()
+    return folder
+
+
+@pytest.mark.parametrize("more", [{}, {"packing": True}, {"rows_per_step": 3}], ids=["buckets", "packed", "rows"])
+def test_the_outlook_is_what_the_training_then_does(more, tmp_path):
+    folder = save_model(tmp_path / "qwen", qwen3(), "qwen3")
+    for method in ("full", "lora"):
+        options = {**OPTIONS, **more, "method": method, "out": tmp_path / method}
+        told = look_ahead([*ROWS, LONG], folder, max_length=150, **options)
+        assert not (tmp_path / method).exists()
+        done = train([*ROWS, LONG], folder, max_length=150, **options)
+        names = ("rows", "unused", "split", "steps", "tokens", "trained_tokens", "padding", "unfilled", "chains")
+        for name in (*names, "parameters", "trained_parameters"):
+            assert getattr(told, name) == getattr(done, name), name
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "qlora"])
+def test_looking_ahead_reads_no_weights(method, weightless, tmp_path):
+    told = look_ahead(ROWS, weightless, out=tmp_path / "run", method=method, **OPTIONS)
+    assert told.memory_bytes > 4 * told.trained_parameters
+    assert 0 < told.seconds.low <= told.seconds.high
+    parts = {line.partition(":")[0] for line in told.lines}
+    assert {"gradients", "optimiser states", "activations", "logits", "memory", "compute", "time"} <= parts
+    assert ("weights in 4 bits" in parts) == (method == "qlora")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["qwen"]
+
+
+def test_several_processes_share_the_time_and_each_is_told_to_need_the_memory(weightless, tmp_path):
+    one, two = (
+        look_ahead(ROWS, weightless, out=tmp_path / "run", processes=processes, **OPTIONS) for processes in (None, 2)
+    )
+    assert (one.processes, two.processes) == (1, 2)
+    assert two.memory_bytes < one.memory_bytes < 2 * two.memory_bytes
+    assert "each of 2 processes takes that" in two.lines[-1]
+
+
+@pytest.mark.parametrize("model", ["tiny", "folder"])
+def test_a_dry_run_tells_and_writes_nothing(model, weightless, tmp_path):
+    write(ROWS, tmp_path / "rows.jsonl")
+    before = sorted(tmp_path.rglob("*"))
+    words = ["--model", "tiny" if model == "tiny" else str(weightless), "--out", str(tmp_path / "run")]
+    sets = ["--set", "train.batch_tokens=100"]
+    words = ["train", "--dataset", str(tmp_path / "rows.jsonl"), "--dry-run", *words, *sets]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0
+    assert "5 rows, 0 left out, 0 split" in done.output
+    assert "optimiser states: " in done.output
+    assert "\ntime: " in done.output
+    assert f"nothing was written; the model would go to {tmp_path / 'run' / 'model'}" in done.output
+    found = json.loads(CliRunner().invoke(app, [*words, "--json"]).output)
+    assert (found["rows"], found["unused"]) == (5, 0)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_a_training_would_refuse_a_dry_run_refuses(weightless, tmp_path):
+    with pytest.raises(DataError, match="more than 150 tokens"):
+        look_ahead([LONG], weightless, out=tmp_path / "run", max_length=150, strict=True)
+    with pytest.raises(RecipeError, match="no model can be loaded"):
+        look_ahead(ROWS, tmp_path / "none", out=tmp_path / "run")

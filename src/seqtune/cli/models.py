@@ -37,31 +37,64 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Of the order of rows, and of the weights of tiny.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the rows.")] = None,
     too_long: TooLong = None,
+    packing: Annotated[bool, typer.Option("--packing", help="Pack rows into blocks without padding.")] = False,
+    processes: Annotated[int | None, typer.Option(help="How many the launcher is to start; else an error.")] = None,
+    track: Annotated[str | None, typer.Option(help="tensorboard, wandb, trackio or none.")] = None,
     merge: Annotated[bool, typer.Option("--merge", help="Write the adapter into the model's weights.")] = False,
     push: Annotated[str | None, typer.Option(help="Send the model to this repository on the hub.")] = None,
     set_: Sets = None,
     overwrite: Overwrite = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take; write nothing.")] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Fine-tune a model on rows; the loss is on their answers only."""
     from seqtune.recipe import section_options
+    from seqtune.training import processes as together
     from seqtune.training.run import train as run_training
     from seqtune.training.settings import TrainSettings
+    from seqtune.training.tracking import live_line
 
-    console.set_mode(quiet=quiet, json=json)
+    console.set_mode(quiet=quiet or not together.is_main(), json=json)
     given: dict[str, Any] = {"dataset": dataset, "model": model, "out": out, "seed": seed, "epochs": epochs}
     given |= {"method": method, "template": template, "too_long": too_long, "push": push}
-    given |= {"merge": merge or None, "overwrite": overwrite or None}
+    given |= {"merge": merge or None, "overwrite": overwrite or None, "packing": packing or None}
+    given |= {"processes": processes, "track": track}
     options = section_options("train", TrainSettings, recipe, set_ or (), given)
-    with console.progress("train", "steps") as report:
-        done = run_training(**options, say=lambda line: report(line.step, f"loss {line.loss:.3f}"))
+    if dry_run:
+        _look_ahead(options)
+        return
+    with console.stages() as say:
+        done = run_training(
+            **options,
+            say=lambda line: say("train", f"step {line.step:,} of {line.steps:,}, {live_line(line)}"),
+            tell=console.note,
+        )
+    together.leave()
+    if not together.is_main():
+        return
     left_out = f", {done.unused:,} left out and {done.split:,} split (see unused.jsonl)"
     console.result(
         f"{done.rows:,} rows{left_out if done.unused or done.split else ''}, {done.trained_tokens:,} trained tokens"
         f" in {done.wall_s:.0f} s, loss {done.losses[0].loss:.3f} -> {done.losses[-1].loss:.3f}; model in {done.model}"
     )
     console.result_json(done)
+
+
+def _look_ahead(options: dict[str, Any]) -> None:
+    from seqtune.training.outlook import look_ahead
+
+    found = look_ahead(**options)
+    free = f"{found.unfilled:.1%} of the blocks free" if found.unfilled else f"{found.padding:.1%} padding"
+    console.result(
+        f"{found.rows:,} rows, {found.unused:,} left out, {found.split:,} split; {found.steps:,} steps,"
+        f" {found.tokens:,} tokens, {found.trained_tokens:,} of them trained, {free}\n"
+        f"{found.parameters:,} weights, {found.trained_parameters:,} of them trained"
+    )
+    for line in found.lines:
+        console.result(line)
+    console.result(f"nothing was written; the model would go to {Path(options['out']) / 'model'}")
+    console.result_json(found)
 
 
 def preview(

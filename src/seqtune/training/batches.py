@@ -1,4 +1,4 @@
-"""Which rows share a batch: shuffled length buckets, planned for the whole run before it starts.
+"""Which rows share a batch: shuffled length buckets.
 
 Sorted batches (`group_by_length`) show long rows first and short ones last. Length is the number of steps here: with
 them, three-step exact match fell from 91-93 % to 4-15 %. Buckets pad as little, and come in random order.
@@ -6,15 +6,16 @@ them, three-step exact match fell from 91-93 % to 4-15 %. Buckets pad as little,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from seqtune.training.rendering import IGNORED, Row
 
 if TYPE_CHECKING:
     import torch
 
+Part = TypeVar("Part")
 POOL = 32  # batches that are cut from one pool of shuffled rows
 
 
@@ -30,49 +31,38 @@ def plan(
         epochs: passes over the rows, each shuffled anew.
         max_tokens: stop after so many tokens (padding not counted), going on for more epochs if need be.
     """
-    batches: list[list[int]] = []
-    tokens = epoch = 0
-    while tokens < max_tokens if max_tokens else epoch < epochs:
-        for batch in _epoch(lengths, batch_tokens, Random(f"{seed}/{epoch}")):
-            batches.append(batch)
-            tokens += sum(lengths[i] for i in batch)
-            if max_tokens and tokens >= max_tokens:
-                break
-        epoch += 1
-    return batches
+    rows = range(len(lengths))
+    epochs_made = until(
+        lambda epoch: bucket_epoch(rows, lengths, batch_tokens, Random(f"{seed}/{epoch}")),
+        lambda batch: sum(lengths[i] for i in batch),
+        epochs,
+        max_tokens,
+    )
+    return [batch for epoch in epochs_made for batch in epoch]
 
 
-def plan_steps(
-    lengths: Sequence[int],
-    *,
-    batch_tokens: int,
-    seed: int,
-    epochs: int = 1,
-    max_tokens: int | None = None,
-    rows_per_step: int | None = None,
-    accumulate: int = 1,
-) -> list[list[list[int]]]:
-    """The optimiser steps of a whole run: each a list of device batches, as `plan` makes them.
+def until(
+    make: Callable[[int], Iterable[Part]], tokens: Callable[[Part], int], epochs: int, max_tokens: int | None
+) -> list[list[Part]]:
+    """Epochs of batches (or steps): so many, or as many as it takes to see `max_tokens`.
 
     Args:
-        lengths, batch_tokens, seed, epochs, max_tokens: see `plan`.
-        rows_per_step: every step takes so many rows (the last of an epoch what is left), whatever they weigh. They
-            are drawn at random, then sorted by length and cut into as many batches as they need.
-        accumulate: batches of a step, where `rows_per_step` is not given.
+        make: what an epoch of that number consists of.
+        tokens: of a part.
+        epochs: their number, where there is no `max_tokens`.
+        max_tokens: the last epoch ends as soon as so many were seen.
     """
-    if not rows_per_step:
-        batches = plan(lengths, batch_tokens=batch_tokens, seed=seed, epochs=epochs, max_tokens=max_tokens)
-        return [batches[start : start + accumulate] for start in range(0, len(batches), accumulate)]
-    steps: list[list[list[int]]] = []
-    tokens = epoch = 0
-    while tokens < max_tokens if max_tokens else epoch < epochs:
-        for rows in _draw(len(lengths), rows_per_step, Random(f"{seed}/{epoch}")):
-            steps.append(list(_cut(sorted(rows, key=lengths.__getitem__), lengths, batch_tokens)))
-            tokens += sum(lengths[i] for i in rows)
-            if max_tokens and tokens >= max_tokens:
+    made: list[list[Part]] = []
+    seen = 0
+    while seen < max_tokens if max_tokens else len(made) < epochs:
+        parts = make(len(made))
+        made.append([])
+        for part in parts:
+            made[-1].append(part)
+            seen += tokens(part)
+            if max_tokens and seen >= max_tokens:
                 break
-        epoch += 1
-    return steps
+    return made
 
 
 def share(step: Sequence[Sequence[int]], process: int, processes: int) -> list[Sequence[int]]:
@@ -89,29 +79,21 @@ def share(step: Sequence[Sequence[int]], process: int, processes: int) -> list[S
     return batches[process::processes]
 
 
-def _draw(rows: int, size: int, rng: Random) -> Iterator[list[int]]:
-    """Every row once, in random order, in groups of `size`."""
-    order = list(range(rows))
-    rng.shuffle(order)
-    for start in range(0, rows, size):
-        yield order[start : start + size]
-
-
-def _epoch(lengths: Sequence[int], batch_tokens: int, rng: Random) -> Iterator[list[int]]:
+def bucket_epoch(rows: Sequence[int], lengths: Sequence[int], batch_tokens: int, rng: Random) -> Iterator[list[int]]:
     """One pass: rows are shuffled, sorted within pools, cut into batches, and the batches of all pools shuffled."""
-    order = list(range(len(lengths)))
+    order = list(rows)
     rng.shuffle(order)
-    mean = sum(lengths) / len(lengths)
+    mean = sum(lengths[i] for i in order) / len(order)
     pool = max(1, int(POOL * batch_tokens / mean))
     batches: list[list[int]] = []
     for start in range(0, len(order), pool):
-        rows = sorted(order[start : start + pool], key=lengths.__getitem__)  # stable: ties stay shuffled
-        batches += _cut(rows, lengths, batch_tokens)
+        # stable: ties stay shuffled
+        batches += cut(sorted(order[start : start + pool], key=lengths.__getitem__), lengths, batch_tokens)
     rng.shuffle(batches)
     yield from batches
 
 
-def _cut(rows: Sequence[int], lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+def cut(rows: Sequence[int], lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
     """Rows of rising length, cut where one more would need more than `batch_tokens` slots."""
     batch: list[int] = []
     for row in rows:

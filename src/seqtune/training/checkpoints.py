@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 else:
     Trainer = object  # so that looking for a checkpoint loads neither torch nor transformers
 
+CHECKPOINTS = "checkpoints"  # their folder in that of a run
 HALF = "half-saved"  # in the folder of checkpoints: what is being written, or deleted
 MANIFEST = "manifest.json"
 CHUNK = 1 << 22  # bytes

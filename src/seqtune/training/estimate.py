@@ -74,14 +74,14 @@ class Estimate:
 
     def explain(self) -> list[str]:
         """Lines for the user, such as "weights: 8.03e9 x 2 bytes = 16.1 GB"."""
-        lines = [f"{part.name}: {part.arithmetic} = {_size(part.bytes)}" for part in self.memory]
+        lines = [f"{part.name}: {part.arithmetic} = {size_text(part.bytes)}" for part in self.memory]
         lines += [
-            f"memory: {_size(self.bytes)}, and what the process itself takes",
+            f"memory: {size_text(self.bytes)}, and what the process itself takes",
             f"compute: {self.flops_arithmetic} = {self.flops:.3g} FLOP",
         ]
         if self.seconds is None:
             return [*lines, "time: unknown, as the device's speed is not known"]
-        low, high = map(_duration, self.seconds)
+        low, high = map(duration_text, self.seconds)
         return [*lines, f"time: {self.seconds_arithmetic} = {low if low == high else f'{low} to {high}'}"]
 
 
@@ -203,11 +203,11 @@ def _passing(
     rows, width = shape
     tokens, layers = rows * width, config.num_hidden_layers
     counted, how = _activations(model, shape, precision)
-    activations = Part("activations", f"{tokens:,} tokens x {_size(counted / tokens)} ({how})", counted)
+    activations = Part("activations", f"{tokens:,} tokens x {size_text(counted / tokens)} ({how})", counted)
     if checkpointing:
         each = 2 if precision == "bfloat16" else 4
         arithmetic = f"{layers} layers x {tokens:,} tokens x {config.hidden_size} channels x {each} bytes"
-        inside = f"{_size(counted / layers)} within a layer ({how})"
+        inside = f"{size_text(counted / layers)} within a layer ({how})"
         kept = layers * tokens * config.hidden_size * each
         activations = Part("activations, with checkpointing", f"{arithmetic} + {inside}", kept + counted / layers)
     scored, words = round(tokens * head_share), config.vocab_size
@@ -341,7 +341,7 @@ def _part(name: str, weights: int, each: float, shards: int) -> Part:
     return Part(name, f"{weights:.3g} x {each:.3g} bytes{over}", weights * each / shards)
 
 
-def _size(count: float) -> str:
+def size_text(count: float) -> str:
     """1.61e10 as "16.1 GB"."""
     for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if count >= unit:
@@ -349,7 +349,7 @@ def _size(count: float) -> str:
     return f"{count:.0f} bytes"
 
 
-def _duration(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     """Two figures that a person can plan with: "3.5 h", "12 min", "40 s"."""
     for unit, name in ((3600, "h"), (60, "min")):
         if seconds >= unit:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import TYPE_CHECKING, Literal, get_args
 
+from seqtune.training.batches import until
 from seqtune.training.rendering import IGNORED, Row
 
 if TYPE_CHECKING:
@@ -45,22 +46,21 @@ def pack(
     Source: best-fit decreasing (Johnson, 1974); for training, Ding et al., "Fewer truncations improve language
     modeling" (2024).
     """
-    blocks: list[list[int]] = []
-    tokens = epoch = 0
-    while tokens < max_tokens if max_tokens else epoch < epochs:
-        for block in _epoch(lengths, block_tokens, Random(f"{seed}/{epoch}")):
-            blocks.append(block)
-            tokens += sum(lengths[i] for i in block)
-            if max_tokens and tokens >= max_tokens:
-                break
-        epoch += 1
-    return blocks
+    rows = range(len(lengths))
+    epochs_made = until(
+        lambda epoch: block_epoch(rows, lengths, block_tokens, Random(f"{seed}/{epoch}")),
+        lambda block: sum(lengths[i] for i in block),
+        epochs,
+        max_tokens,
+    )
+    return [block for epoch in epochs_made for block in epoch]
 
 
-def _epoch(lengths: Sequence[int], block_tokens: int, rng: Random) -> list[list[int]]:
-    order = list(range(len(lengths)))
+def block_epoch(rows: Sequence[int], lengths: Sequence[int], block_tokens: int, rng: Random) -> list[list[int]]:
+    """One pass: rows are shuffled, put into blocks within pools, and the blocks of all pools shuffled."""
+    order = list(rows)
     rng.shuffle(order)
-    pool = max(1, int(POOL * block_tokens * len(lengths) / sum(lengths)))  # rows
+    pool = max(1, int(POOL * block_tokens * len(order) / sum(lengths[i] for i in order)))  # rows
     blocks: list[list[int]] = []
     for start in range(0, len(order), pool):
         blocks += best_fit(order[start : start + pool], lengths, block_tokens)

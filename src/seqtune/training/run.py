@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +18,10 @@ from seqtune.data.folder import claim_folder, versions, write_lines, write_summa
 from seqtune.data.reader import read
 from seqtune.errors import DataError, RecipeError, SeqtuneError, shorten
 from seqtune.recipe import Document, check, refuse
+from seqtune.training import processes
 from seqtune.training.adapters import add_adapter, four_bits, merge_adapter, require_adapter_packages
-from seqtune.training.batches import padding, plan_steps
 from seqtune.training.card import model_card
+from seqtune.training.checkpoints import CHECKPOINTS, last_whole, losses_until, step_of
 from seqtune.training.loss import Loss
 from seqtune.training.model import (
     PACKAGES,
@@ -33,21 +36,24 @@ from seqtune.training.model import (
     save,
     tiny,
 )
+from seqtune.training.packing import Form, form_for
+from seqtune.training.plan import Plan, plan_run, steps_of
 from seqtune.training.preflight import check_rows
 from seqtune.training.rendering import Row, end_mark
 from seqtune.training.rows import Rendered, render
 from seqtune.training.settings import TINY, TrainSettings
 from seqtune.training.templates import use_template
+from seqtune.training.tracking import require_tracker
 from seqtune.training.words import word_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 # Settings that change nothing of the result, besides the rows themselves, which are hashed one by one.
-NOT_HASHED = {"dataset", "out", "strict", "overwrite", "push"}
+NOT_HASHED = {"dataset", "out", "strict", "overwrite", "push", "save_every", "track", "processes"}
 
 Say = Callable[[Loss], object]
-Steps = Sequence[Sequence[Sequence[int]]]  # steps of batches of row numbers
+Tell = Callable[[str], object]
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,10 @@ class Training:
         tokens: tokens seen, prompts and answers together, padding not counted.
         trained_tokens: those of them that the loss was on.
         padding: share of slots that held padding.
+        packed: whether rows were packed into blocks; unfilled: share of the blocks' room that no row was in.
+        chains: share of rows with two steps or more, of each epoch.
+        processes: that trained together.
+        resumed: the step that this run went on from after it was killed; 0 for none.
         losses: what was said on the way, as in losses.jsonl.
         seed: of the weights (where they were made here) and of the order of rows.
         wall_s: how long it took; cpu_s: processor seconds of all threads.
@@ -79,6 +89,11 @@ class Training:
     tokens: int
     trained_tokens: int
     padding: float
+    packed: bool
+    unfilled: float
+    chains: tuple[float, ...]
+    processes: int
+    resumed: int
     losses: tuple[Loss, ...]
     seed: int
     wall_s: float
@@ -91,6 +106,7 @@ def train(
     *,
     out: str | Path,
     say: Say | None = None,
+    tell: Tell | None = None,
     **options: Any,
 ) -> Training:
     """Fine-tune a model on rows; the loss is on their answers and end tokens only.
@@ -100,6 +116,7 @@ def train(
         model: "tiny" (from scratch, with a tokenizer made from the rows), a local folder, or a hub id.
         out: the run folder.
         say: called with a Loss every few steps.
+        tell: called with what the user should know besides: a checkpoint that is torn, rows that cannot be packed.
         options: any other setting of a recipe's `train:` section: method, epochs, seed, ...; see `TrainSettings`.
 
     Raises:
@@ -110,11 +127,14 @@ def train(
         MissingExtraError: torch, transformers, TRL, PEFT or bitsandbytes is needed and not installed.
     """
     require_packages("training", TRAINERS)
-    settings = _settings(dataset, model, out, options)
+    settings = resolve(dataset, model, out, options)
     require_adapter_packages(settings.method)
+    require_tracker(settings.track)
     if settings.push:
         _require_token(settings.push)
-    return _run(settings, dataset, say)
+    processes.join(settings.processes)
+    silent = not processes.is_main()
+    return _run(settings, dataset, None if silent else say, _ignore if silent or tell is None else tell)
 
 
 def tokenizer_of(settings: TrainSettings, examples: Sequence[Example]) -> PreTrainedTokenizerBase:
@@ -152,9 +172,14 @@ def read_examples(dataset: Iterable[Example] | str | Path) -> list[Example]:
     return examples
 
 
-def _settings(
+def resolve(
     dataset: Iterable[Example] | str | Path, model: str | Path, out: str | Path, options: dict[str, Any]
 ) -> TrainSettings:
+    """The settings of a training, every default filled in.
+
+    Raises:
+        RecipeError: a setting that is not known, or cannot be.
+    """
     source = str(dataset) if isinstance(dataset, (str, Path)) else "rows given in Python"
     values = {"dataset": source, "model": model, "out": out, **options}
     plain = {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
@@ -164,55 +189,100 @@ def _settings(
     return found.resolved()
 
 
-def _run(settings: TrainSettings, dataset: Iterable[Example] | str | Path, say: Say | None) -> Training:
+def _ignore(_: object) -> None:
+    """What nobody wants to be told."""
+
+
+def _run(settings: TrainSettings, dataset: Iterable[Example] | str | Path, say: Say | None, tell: Tell) -> Training:
     """Render, check, plan, optimise, save; nothing is written before the rows are known to be good."""
     wall, cpu = time.perf_counter(), time.process_time()
     folder = Path(settings.out)
-    bfloat16 = _bfloat16(settings)
+    bfloat16 = computes_in_16_bits(settings)
+    tokenizer, rendered = rendered_rows(settings, dataset)
+    loaded = _loaded(settings, tokenizer, bfloat16)
+    plan = planned(settings, rendered, _form(settings, loaded, rendered.rows, tell))
+    fingerprint = _fingerprint(settings, rendered.rows)
+    if processes.is_main():
+        claim_folder(folder, "train", fingerprint, overwrite=settings.overwrite)
+        write_lines(folder / "unused.jsonl", rendered.unused)
+    processes.wait()
+    losses, resumed = _optimise(loaded, rendered.rows, plan, settings, bfloat16, fingerprint, say, tell)
+    spent = time.perf_counter() - wall, time.process_time() - cpu
+    training = _described(settings, loaded, rendered, plan, losses, resumed, *spent)
+    if processes.is_main():
+        _save(loaded, settings, training, rendered)
+        write_summary(folder, _summary(training, settings, fingerprint))
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    processes.wait()
+    return training
+
+
+def rendered_rows(
+    settings: TrainSettings, dataset: Iterable[Example] | str | Path
+) -> tuple[PreTrainedTokenizerBase, Rendered]:
+    """The tokenizer of a training, and its rows, which are known to be good.
+
+    Raises:
+        RecipeError: no model there, or a template that it cannot use.
+        DataError: no row to train on, or a row that would be trained wrongly; with `strict`, any row left out.
+    """
     examples = read_examples(dataset)
     tokenizer = tokenizer_of(settings, examples)
     rendered = render(
         examples, tokenizer, max_length=settings.max_length, too_long=settings.too_long, strict=settings.strict
     )
     check_rows(rendered.rows, rendered.examples, tokenizer)
-    loaded = _loaded(settings, tokenizer, bfloat16)
-    steps = _planned(settings, [len(row.ids) for row in rendered.rows])
-    fingerprint = _fingerprint(settings, rendered.rows)
-    claim_folder(folder, "train", fingerprint, overwrite=settings.overwrite)
-    write_lines(folder / "unused.jsonl", rendered.unused)
-    losses = _optimise(loaded, rendered.rows, steps, settings, bfloat16, say)
-    spent = time.perf_counter() - wall, time.process_time() - cpu
-    training = _described(settings, loaded, rendered, steps, losses, *spent)
-    _save(loaded, settings, training, rendered)
-    write_summary(folder, _summary(training, settings, fingerprint))
-    return training
+    return tokenizer, rendered
 
 
-def _planned(settings: TrainSettings, lengths: Sequence[int]) -> Steps:
-    return plan_steps(
-        lengths,
+def planned(settings: TrainSettings, rendered: Rendered, form: Form | None) -> Plan:
+    """The plan of a run by its settings.
+
+    Args:
+        settings: resolved.
+        rendered: the rows.
+        form: how they are packed, None for padded batches.
+    """
+    return plan_run(
+        [len(row.ids) for row in rendered.rows],
         batch_tokens=settings.batch_tokens or 0,
         seed=settings.seed,
         epochs=settings.epochs,
         max_tokens=settings.max_tokens,
         rows_per_step=settings.rows_per_step,
         accumulate=settings.accumulate,
+        form=form,
+        first=[*map(steps_of, rendered.examples)] if settings.order == "short_chains_first" else None,
     )
+
+
+def _form(settings: TrainSettings, loaded: Loaded, rows: Sequence[Row], tell: Tell) -> Form | None:
+    """How rows are to be packed, None where they are not to be, or this model would let them see each other."""
+    if not settings.packing:
+        return None
+    if not processes.sharding():  # where weights are to be spread, one device may not hold them all
+        processes.to_device(loaded.model)
+    form = form_for(loaded.model, rows, seed=settings.seed)
+    if form is None:
+        kind = loaded.model.config.model_type
+        tell(f"{settings.model}: packed rows would see each other in this model ({kind}), so they are not packed")
+    return form
 
 
 def _described(
     settings: TrainSettings,
     loaded: Loaded,
     rendered: Rendered,
-    steps: Steps,
+    plan: Plan,
     losses: Sequence[Loss],
+    resumed: int,
     wall_s: float,
     cpu_s: float,
 ) -> Training:
     """The figures of a training that is over."""
     folder, rows = Path(settings.out), rendered.rows
-    batches = [batch for step in steps for batch in step]
-    seen = [rows[i] for batch in batches for i in batch]
+    lengths = [len(row.ids) for row in rows]
+    seen = [rows[i] for batch in plan.batches for i in batch]
     return Training(
         out=folder,
         model=folder / "model",
@@ -221,10 +291,15 @@ def _described(
         rows=len(rows),
         unused=rendered.left_out,
         split=len(rendered.unused) - rendered.left_out,
-        steps=len(steps),
+        steps=len(plan.steps),
         tokens=sum(len(row.ids) for row in seen),
         trained_tokens=sum(len(row.trained) for row in seen),
-        padding=padding(batches, [len(row.ids) for row in rows]),
+        padding=plan.padding(lengths),
+        packed=plan.form is not None,
+        unfilled=plan.unfilled(lengths, settings.batch_tokens or 0),
+        chains=tuple(plan.chains(rendered.examples)),
+        processes=processes.count(),
+        resumed=resumed,
         losses=tuple(losses),
         seed=settings.seed,
         wall_s=wall_s,
@@ -255,8 +330,12 @@ def _loaded(settings: TrainSettings, tokenizer: PreTrainedTokenizerBase, bfloat1
     return loaded._replace(model=add_adapter(loaded.model, settings.lora, settings.method, checkpointing=checkpointing))
 
 
-def _bfloat16(settings: TrainSettings) -> bool:
-    """Whether to compute in 16 bits."""
+def computes_in_16_bits(settings: TrainSettings) -> bool:
+    """Whether the precision that was asked for is bfloat16, or is on this device.
+
+    Raises:
+        RecipeError: the device does not have what was asked for.
+    """
     import torch
 
     if torch.cuda.is_available():
@@ -273,26 +352,54 @@ def _bfloat16(settings: TrainSettings) -> bool:
 def _optimise(
     loaded: Loaded,
     rows: Sequence[Row],
-    steps: Steps,
+    plan: Plan,
     settings: TrainSettings,
     bfloat16: bool,
+    fingerprint: str,
     say: Say | None,
-) -> list[Loss]:
+    tell: Tell,
+) -> tuple[list[Loss], int]:
+    """Train to the end, from the last whole checkpoint if there is one; gives all losses and that checkpoint's step."""
     from seqtune.training.trainer import optimise  # imports torch, transformers and TRL
 
     folder = Path(settings.out)
-    losses: list[Loss] = []
-    with (folder / "losses.jsonl").open("wb") as file:
+    checkpoint = last_whole(folder / CHECKPOINTS, fingerprint, tell)
+    if checkpoint:
+        tell(f"{checkpoint}: the run goes on from here")
+    losses = losses_until(folder / "losses.jsonl", step_of(checkpoint))
+    before_s = losses[-1].wall_s if losses else 0.0
+    with _lines_after(folder / "losses.jsonl", losses) as write:
 
         def note(loss: Loss) -> None:
             losses.append(loss)
-            file.write(msgspec.json.encode(loss) + b"\n")
-            file.flush()  # for whoever watches the run
+            write(loss)
             if say:
                 say(loss)
 
-        optimise(loaded, rows, steps, settings, bfloat16=bfloat16, folder=folder, say=note)
-    return losses
+        optimise(
+            loaded,
+            rows,
+            plan,
+            settings,
+            bfloat16=bfloat16,
+            folder=folder,
+            say=note,
+            fingerprint=fingerprint,
+            checkpoint=checkpoint,
+            before_s=before_s,
+        )
+    return losses, step_of(checkpoint)
+
+
+@contextmanager
+def _lines_after(path: Path, losses: Sequence[Loss]) -> Iterator[Say]:
+    """What writes lines after those that a file is to begin with; only the main process does."""
+    if not processes.is_main():
+        yield _ignore
+        return
+    write_lines(path, losses)
+    with path.open("ab", buffering=0) as file:  # unbuffered, for whoever watches the run
+        yield lambda loss: file.write(msgspec.json.encode(loss) + b"\n")
 
 
 def _save(loaded: Loaded, settings: TrainSettings, training: Training, rendered: Rendered) -> None:

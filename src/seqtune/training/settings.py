@@ -17,6 +17,8 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Method = Literal["full", "lora", "qlora"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Schedule = Literal["cosine", "linear", "constant"]
+Order = Literal["shuffled", "short_chains_first"]
+Tracker = Literal["none", "tensorboard", "wandb", "trackio"]
 
 TINY = "tiny"
 
@@ -59,6 +61,9 @@ class TrainSettings(Strict):
         batch_tokens: the most tokens of a device batch, padding included; by default 512 for "tiny", else 8192.
         rows_per_step: rows of an optimiser step, in as many device batches as it takes; by default one batch a step.
         accumulate: device batches of an optimiser step, in place of `rows_per_step`.
+        packing: put rows one after another into blocks of `batch_tokens`, without padding. The model is probed before:
+            where it would let rows see each other, they go into shuffled length buckets, as without packing.
+        order: "shuffled", or "short_chains_first": in the first epoch, rows with fewer steps come first.
         precision: "float32", "bfloat16", or "auto", which is bfloat16 on a GPU that has it.
         gradient_checkpointing: compute activations twice in place of keeping them: less memory, a third more time.
         max_length: tokens of the longest row.
@@ -66,6 +71,10 @@ class TrainSettings(Strict):
             fit and lists it too; "error" stops. No answer is ever cut.
         strict: an error in place of leaving any row out.
         trl: any other field of trl.SFTConfig.
+        save_every: optimiser steps between checkpoints, from which the same command goes on after it was killed; by
+            default 200, and 5000 for "tiny".
+        track: where the figures go besides losses.jsonl: "tensorboard", "wandb", "trackio", or "none".
+        processes: how many a launcher is to start; any other number is an error.
         push: a repository on the Hugging Face hub that the model is sent to at the end.
         overwrite: take the folder whatever it holds.
     """
@@ -88,12 +97,17 @@ class TrainSettings(Strict):
     batch_tokens: Count | None = None
     rows_per_step: Count | None = None
     accumulate: Count = 1
+    packing: bool = False
+    order: Order = "shuffled"
     precision: Precision = "auto"
     gradient_checkpointing: bool = False
     max_length: Count = 2048
     too_long: TooLong = "drop"
     strict: bool = False
     trl: dict[str, Any] = Field(default={})
+    save_every: Count | None = None
+    track: Tracker = "none"
+    processes: Count | None = None
     push: str = ""
     overwrite: bool = False
 
@@ -127,5 +141,6 @@ class TrainSettings(Strict):
         given = {
             "learning_rate": rate if self.learning_rate is None else self.learning_rate,
             "batch_tokens": self.batch_tokens or (512 if tiny else 8192),
+            "save_every": self.save_every or (5000 if tiny else 200),
         }
         return self.model_copy(update=given)

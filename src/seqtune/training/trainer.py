@@ -24,10 +24,13 @@ from transformers import PrinterCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from seqtune.errors import RecipeError, SeqtuneError, shorten
+from seqtune.training import packing, processes
 from seqtune.training.arguments import checkpointing_field
 from seqtune.training.batches import collate, share
+from seqtune.training.checkpoints import CHECKPOINTS, WholeCheckpoints
 from seqtune.training.loss import Loss
-from seqtune.training.model import Loaded
+from seqtune.training.model import Loaded, no_progress_bars
+from seqtune.training.plan import Plan, Step
 from seqtune.training.rendering import IGNORED, Row
 from seqtune.training.settings import TINY, TrainSettings
 
@@ -35,77 +38,98 @@ LOG_EVERY = 10  # steps
 SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 
 Batch = dict[str, torch.Tensor]
-Steps = Sequence[Sequence[Sequence[int]]]
 
 
 def optimise(
     loaded: Loaded,
     rows: Sequence[Row],
-    steps: Steps,
+    plan: Plan,
     settings: TrainSettings,
     *,
     bfloat16: bool,
     folder: Path,
     say: Callable[[Loss], object],
+    fingerprint: str = "",
+    checkpoint: Path | None = None,
+    before_s: float = 0.0,
 ) -> None:
-    """Train the model on the steps, in their order, once.
+    """Train the model on the steps of the plan, in their order, once.
 
     Args:
         loaded: the model, which is changed in place, and its tokenizer.
-        rows: what the numbers in `steps` mean.
-        steps: for each optimiser step its device batches, as row numbers.
+        rows: what the numbers in the plan mean.
+        plan: for each optimiser step its device batches, as row numbers.
         settings: resolved.
         bfloat16: compute in 16 bits; the trained weights stay in 32.
-        folder: where the trainer may write.
+        folder: the run folder; checkpoints go into one of that name within.
         say: called with a Loss every few steps.
+        fingerprint: of the run; its checkpoints carry it.
+        checkpoint: that it goes on from, and `before_s`, the seconds that were spent until then.
 
     Raises:
+        RunFolderError: a checkpoint cannot be written.
         RecipeError: a `trl` field whose value TRL refuses.
         SeqtuneError: the loss is no number any more, or memory ran out.
     """
+    steps = plan.steps
     trainer = _Planned(
         model=loaded.model,
         args=_arguments(len(steps), settings, bfloat16, folder),
         train_dataset=Dataset.from_dict({"input_ids": [[0]], "labels": [[0]]}),  # TRL wants one; the rows are ours
         data_collator=list,
         processing_class=loaded.tokenizer,
-        callbacks=[_Reporter(rows, steps, say)],
+        callbacks=[_Reporter(rows, steps, say, before_s), *_trackers(settings, folder)],
     )
-    trainer.take(rows, steps, loaded.tokenizer.pad_token_id)
+    trainer.take(rows, plan, loaded.tokenizer.pad_token_id)
+    trainer.fingerprint = fingerprint
     _train_in_32_bits(loaded.model)
     trainer.remove_callback(PrinterCallback)
     try:
-        trainer.train()
+        with no_progress_bars():  # of every checkpoint
+            trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
     except RuntimeError as error:  # torch.OutOfMemoryError is one; on the CPU there is no name for it
         if isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error):
             raise _out_of_memory(error, settings) from None
         raise
+    if processes.sharding():
+        _gather(trainer, loaded.model)
+
+
+def _gather(trainer: Any, model: Any) -> None:
+    """Give the main process every weight again, where they were spread over several."""
+    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    if processes.is_main():
+        model.load_state_dict(weights, assign=True)
+        model.tie_weights()
 
 
 class _Batches:
-    """What a DataLoader asks for batches: row numbers in, padded tensors out."""
+    """What a DataLoader asks for batches: row numbers in, tensors out, padded or packed."""
 
-    def __init__(self, rows: Sequence[Row], pad: int) -> None:
-        self.rows, self.pad = rows, pad
+    def __init__(self, rows: Sequence[Row], pad: int, form: packing.Form | None) -> None:
+        self.rows, self.pad, self.form = rows, pad, form
 
     def __getitem__(self, batch: Sequence[int]) -> Batch:
         if batch:
-            return collate([self.rows[i] for i in batch], self.pad)
-        made = collate(self.rows[:1], self.pad)  # for a process that has nothing to do but to keep the others company
+            return self._collated([self.rows[i] for i in batch])
+        made = self._collated(self.rows[:1])  # for a process that has nothing to do but to keep the others company
         return {**made, "labels": torch.full_like(made["labels"], IGNORED)}
 
     def __len__(self) -> int:
         return len(self.rows)
 
+    def _collated(self, rows: Sequence[Row]) -> Batch:
+        return packing.collate(rows, self.form) if self.form else collate(rows, self.pad)
 
-class _Planned(SFTTrainer):  # type: ignore[misc]
+
+class _Planned(WholeCheckpoints, SFTTrainer):  # type: ignore[misc]
     """A trainer whose steps are planned before it starts: the whole run is one "epoch" of the plan."""
 
-    def take(self, rows: Sequence[Row], steps: Steps, pad: int) -> None:
+    def take(self, rows: Sequence[Row], plan: Plan, pad: int) -> None:
         """Give it what to train on."""
         mine, processes = self.accelerator.process_index, self.accelerator.num_processes
-        self.batches = _Batches(rows, pad)
-        self.steps = [share(step, mine, processes) for step in steps] if processes > 1 else steps
+        self.batches = _Batches(rows, pad, plan.form)
+        self.steps = [share(step, mine, processes) for step in plan.steps] if processes > 1 else plan.steps
         self.keeps = "logits_to_keep" in signature(_bare(self.model).forward).parameters
 
     def get_train_dataloader(self) -> DataLoader[Batch]:
@@ -119,6 +143,7 @@ class _Planned(SFTTrainer):  # type: ignore[misc]
         losses = []
         for i, batch in enumerate(inputs):
             last = i == len(inputs) - 1
+            self.accelerator.gradient_state._set_sync_gradients(last)  # DeepSpeed ends a step in `backward`
             waits: AbstractContextManager[Any] = nullcontext() if last else self.accelerator.no_sync(model)
             with waits, self.maybe_activation_offload_context:
                 loss = self.compute_loss(model, batch, num_items_in_batch=trained)
@@ -180,10 +205,12 @@ def _bare(model: Any) -> Any:
 class _Reporter(TrainerCallback):  # type: ignore[misc]
     """Turns the Trainer's logs into Loss lines, and stops a run whose loss is no number any more."""
 
-    def __init__(self, rows: Sequence[Row], steps: Steps, say: Callable[[Loss], object]) -> None:
+    def __init__(
+        self, rows: Sequence[Row], steps: Sequence[Step], say: Callable[[Loss], object], before_s: float
+    ) -> None:
         self.tokens = [sum(len(rows[i].ids) for batch in step for i in batch) for step in steps]
         self.say = say
-        self.start = time.perf_counter()
+        self.start = time.perf_counter() - before_s
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.global_step == state.max_steps:
@@ -204,9 +231,20 @@ class _Reporter(TrainerCallback):  # type: ignore[misc]
         self.say(Loss(step, state.max_steps, loss, rate, tokens, tokens / seconds, seconds))
 
 
+def _trackers(settings: TrainSettings, folder: Path) -> list[TrainerCallback]:
+    """TensorBoard's files go into the run folder; the Trainer would put them among the checkpoints, to be deleted."""
+    if settings.track != "tensorboard" or not processes.is_main():
+        return []
+    from torch.utils.tensorboard import SummaryWriter
+    from transformers.integrations import TensorBoardCallback
+
+    return [TensorBoardCallback(SummaryWriter(log_dir=str(folder / "tensorboard")))]
+
+
 def _arguments(steps: int, settings: TrainSettings, bfloat16: bool, folder: Path) -> SFTConfig:
+    save_every = settings.save_every or steps + 1
     ours: dict[str, Any] = {
-        "output_dir": str(folder),
+        "output_dir": str(folder / CHECKPOINTS),
         "num_train_epochs": 1,
         "learning_rate": settings.learning_rate,
         "weight_decay": settings.weight_decay,
@@ -215,10 +253,13 @@ def _arguments(steps: int, settings: TrainSettings, bfloat16: bool, folder: Path
         "seed": settings.seed,
         "bf16": bfloat16,
         checkpointing_field(): settings.gradient_checkpointing,
+        "report_to": [settings.track] if settings.track in ("wandb", "trackio") else [],
         "remove_unused_columns": False,
         "dataset_kwargs": {"skip_prepare_dataset": True},
         "max_length": None,
-        "save_strategy": "no",
+        "save_strategy": "steps" if steps >= save_every else "no",
+        "save_steps": save_every,
+        "save_total_limit": 2,
         "disable_tqdm": True,
     }
     defaults: dict[str, Any] = {
@@ -226,7 +267,7 @@ def _arguments(steps: int, settings: TrainSettings, bfloat16: bool, folder: Path
         "logging_steps": LOG_EVERY,
         "logging_first_step": True,
         "logging_nan_inf_filter": False,  # True would log the mean of earlier losses in place of a NaN
-        "report_to": [],
+        "run_name": folder.name,
         "dataloader_pin_memory": torch.cuda.is_available(),
         "use_cpu": not torch.cuda.is_available(),
     }

@@ -1,0 +1,205 @@
+"""What a training would do and take, told before it starts: no weights are read, and nothing is written."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from inspect import signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seqtune.data.example import Example
+from seqtune.training import packing, processes
+from seqtune.training.adapters import add_adapter, require_adapter_packages
+from seqtune.training.batches import collate, share
+from seqtune.training.estimate import Estimate, Precision, Range, estimate, measured, shapes, size_text, skeleton
+from seqtune.training.model import Loaded, end_with_turns, load_config, require_packages, require_vocabulary, tiny
+from seqtune.training.plan import Batch, Plan
+from seqtune.training.rendering import IGNORED, Row
+from seqtune.training.rows import Rendered
+from seqtune.training.run import computes_in_16_bits, planned, rendered_rows, resolve
+from seqtune.training.settings import TINY, TrainSettings
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+TIMED = 4  # batches; the first warms up
+SQUARE = 2048  # rows and columns of the matrices that show how fast a device is
+PRODUCTS = 8
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a training would do and take.
+
+    Args:
+        rows, unused, split, steps, tokens, trained_tokens, padding, unfilled, chains: as in `Training`.
+        processes: that would share the work.
+        parameters, trained_parameters: weights of the model, adapter included, and those of them that are trained.
+        memory_bytes: on each device.
+        seconds: from and to, for the steps alone; None where nobody knows.
+        lines: the arithmetic, for the user.
+    """
+
+    rows: int
+    unused: int
+    split: int
+    steps: int
+    tokens: int
+    trained_tokens: int
+    padding: float
+    unfilled: float
+    chains: tuple[float, ...]
+    processes: int
+    parameters: int
+    trained_parameters: int
+    memory_bytes: float
+    seconds: Range | None
+    lines: tuple[str, ...]
+
+
+def look_ahead(
+    dataset: Iterable[Example] | str | Path, model: str | Path = TINY, *, out: str | Path, **options: Any
+) -> Outlook:
+    """What `train` would do and take, called with the same arguments.
+
+    The rows are rendered, checked and planned as for training. The model is built from its config, without weights;
+    only "tiny", which has no others than new ones, is made and timed. Whether a model may be packed is not probed.
+
+    Raises:
+        RecipeError, DataError, MissingExtraError: as `train` does.
+    """
+    require_packages("training")
+    settings = resolve(dataset, model, out, options)
+    require_adapter_packages(settings.method)
+    bfloat16 = computes_in_16_bits(settings)
+    tokenizer, rendered = rendered_rows(settings, dataset)
+    bare = _skeleton(settings, tokenizer)
+    plan = planned(settings, rendered, "positions" if settings.packing else None)
+    among = settings.processes or processes.count()
+    mine = [batch for step in plan.steps for batch in (share(step, 0, among) if among > 1 else step) if batch]
+    found = _estimate(settings, bare, tokenizer, rendered.rows, mine, bfloat16)
+    return _outlook(settings, rendered, plan, among, found)
+
+
+def _skeleton(settings: TrainSettings, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    """The model that would be trained, its adapter included, without weights."""
+    model = skeleton(load_config(settings.model, tokenizer, longest=settings.max_length))
+    require_vocabulary(Loaded(model, tokenizer), settings.model)
+    end_with_turns(Loaded(model, tokenizer))
+    # Four bits are counted, not made: what is put on a model for training in them needs real weights.
+    return model if settings.method == "full" else add_adapter(model, settings.lora, "lora", checkpointing=False)
+
+
+def _estimate(
+    settings: TrainSettings,
+    bare: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[Row],
+    batches: Sequence[Batch],
+    bfloat16: bool,
+) -> Estimate:
+    precision: Precision = "mixed" if bfloat16 else "float32"
+    lengths = [len(row.ids) for row in rows]
+    rate = _rate_of_tiny(settings, tokenizer, rows, batches) if settings.model == TINY else None
+    return estimate(
+        bare,
+        shapes(batches, lengths, packed=settings.packing),
+        precision=precision,
+        quantised=settings.method == "qlora",
+        checkpointing=settings.gradient_checkpointing,
+        head_share=_head_share(settings, bare, rows, batches),
+        shards=(settings.processes or processes.count()) if processes.sharding() else 1,
+        peak_flops=None if rate else _flops_a_second(bfloat16),
+        tokens_per_s=rate,
+    )
+
+
+def _head_share(settings: TrainSettings, bare: Any, rows: Sequence[Row], batches: Sequence[Batch]) -> float:
+    """The share of slots of the largest batch that the head is computed for; see `trainer._Planned.compute_loss`."""
+    model = bare.get_base_model() if hasattr(bare, "get_base_model") else bare
+    if "logits_to_keep" not in signature(model.forward).parameters:
+        return 1.0
+    largest = max(batches, key=lambda batch: len(batch) * max(len(rows[i].ids) for i in batch))
+    labels = _collated(settings, rows, largest)["labels"]
+    return float((labels != IGNORED).any(0).float().mean())
+
+
+def _rate_of_tiny(
+    settings: TrainSettings, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row], batches: Sequence[Batch]
+) -> Range | None:
+    """Tokens a second of a few batches; None where there are too few to tell."""
+    if len(batches) < TIMED:
+        return None
+    model = tiny(tokenizer, seed=settings.seed, longest=settings.max_length)
+    processes.to_device(model)
+    made = [_collated(settings, rows, batch) for batch in batches[:TIMED]]
+    return measured(model, [{name: part.to(model.device) for name, part in batch.items()} for batch in made])
+
+
+def _collated(settings: TrainSettings, rows: Sequence[Row], batch: Batch) -> dict[str, torch.Tensor]:
+    taken = [rows[i] for i in batch]
+    return packing.collate(taken) if settings.packing else collate(taken, 0)
+
+
+def _flops_a_second(bfloat16: bool) -> float:
+    """What the device does on products of large matrices, which training comes near to and never reaches."""
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    square = torch.randn(SQUARE, SQUARE, device=device, dtype=torch.bfloat16 if bfloat16 else torch.float32)
+    best = 0.0
+    for _ in range(PRODUCTS):
+        start = time.perf_counter()
+        float((square @ square)[0, 0])  # waits for the device
+        best = max(best, 2 * SQUARE**3 / (time.perf_counter() - start))
+    return best
+
+
+def _outlook(settings: TrainSettings, rendered: Rendered, plan: Plan, among: int, found: Estimate) -> Outlook:
+    rows = rendered.rows
+    lengths = [len(row.ids) for row in rows]
+    seen = [rows[i] for batch in plan.batches for i in batch]
+    return Outlook(
+        rows=len(rows),
+        unused=rendered.left_out,
+        split=len(rendered.unused) - rendered.left_out,
+        steps=len(plan.steps),
+        tokens=sum(len(row.ids) for row in seen),
+        trained_tokens=sum(len(row.trained) for row in seen),
+        padding=plan.padding(lengths),
+        unfilled=plan.unfilled(lengths, settings.batch_tokens or 0),
+        chains=tuple(plan.chains(rendered.examples)),
+        processes=among,
+        parameters=found.parameters,
+        trained_parameters=found.trained,
+        memory_bytes=found.bytes,
+        seconds=found.seconds,
+        lines=(*found.explain(), *_here(found, among)),
+    )
+
+
+def _here(found: Estimate, among: int) -> list[str]:
+    """What the user may set the estimate against."""
+    room = _room()
+    lines = [f"this device has {size_text(room)}{', which is not enough' * (found.bytes > room)}"] if room else []
+    if among > 1 and not processes.sharding():
+        lines.append(
+            f"each of {among} processes takes that; FSDP2 or ZeRO-3 divide weights, gradients and optimiser states"
+            f" by {among}"
+        )
+    return lines
+
+
+def _room() -> int:
+    """Bytes of the GPU, or of the machine; 0 where nobody knows."""
+    import torch
+
+    if torch.cuda.is_available():
+        return int(torch.cuda.get_device_properties(0).total_memory)
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return 0
