@@ -37,6 +37,7 @@ from seqtune.llm.reply import Stopped
 DUPLICATE = "the same row, with the same own id, stands earlier"
 NEAR_DUPLICATE = "nearly the same row stands earlier"
 BLOCK_ROWS = 256  # of these, rows that share a few-shot order are asked together, so that prefix caches keep hitting
+AHEAD_ROWS = 4096  # finished rows that wait for a slow one before them, of about 8 kB each
 INPUT_WORDS = 12  # of each end of an input, by which near-duplicates are told
 GRACE_S = 30.0  # what is on its way when the user stops gets this long to come back
 TICK_S = 0.5
@@ -318,7 +319,7 @@ async def _taught_blocks(
             return item[0], outcome
 
         items = _asked_together(_prepared(settings, counts, overlap, on_detect), settings.seed)
-        found = each_in_order(work, items, in_flight=_rows_in_flight(settings))
+        found = each_in_order(work, items, in_flight=_rows_in_flight(settings), ahead=AHEAD_ROWS)
         async with aclosing(found) as results:
             waiting: list[tuple[int, Outcome]] = []
             async for some in results:
