@@ -72,7 +72,8 @@ def _run(url: str, folder: Path, rows: int) -> Measured:
     """One whole `seqtune build`; every row must become an example."""
     source, out = folder / f"{rows}.jsonl", folder / "out"
     if not source.exists():
-        source.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in _rows(rows)))
+        with source.open("wb") as file:  # row by row: a child's peak memory starts from what its parent holds
+            file.writelines(msgspec.json.encode(row) + b"\n" for row in _rows(rows))
     chain = "[{chain: seq_instruct, rounds: 1}]"
     words = ["-m", "seqtune", "build", "--from", str(source), "--llm", f"{url}#mock", "--out", str(out), "--quiet"]
     words += ["--concurrency", str(IN_FLIGHT), "--store", str(folder / "replies.sqlite"), "--control", "none"]
