@@ -99,7 +99,7 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _setting(folder: Path) -> Setting:
-    from seqtune.training.batches import plan
+    from seqtune.training.plan import plan_run
     from seqtune.training.rendering import training_row
 
     examples = list(read(str(SHARED if SHARED.is_file() else SEEDS)))
@@ -107,7 +107,7 @@ def _setting(folder: Path) -> Setting:
     tokenizer = _tokenizer(examples)
     rows = [training_row(example, tokenizer) for example in examples]
     lengths = [len(row.ids) for row in rows]
-    return Setting(examples, tokenizer, rows, plan(lengths, batch_tokens=BATCH_TOKENS, seed=0), folder)
+    return Setting(examples, tokenizer, rows, plan_run(lengths, batch_tokens=BATCH_TOKENS, seed=0).batches, folder)
 
 
 def _first(setting: Setting, count: int) -> Setting:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqtune.training.packing import POOL, pack, unfilled
+from seqtune.training.packing import POOL, unfilled
+from seqtune.training.plan import plan_run
 from seqtune.training.rendering import IGNORED, Row
 
 torch = pytest.importorskip("torch")
@@ -76,6 +77,11 @@ def random_rows(*lengths, seed=0):
 ROWS = random_rows(23, 9, 37, 14)
 
 # --- the plan
+
+
+def pack(lengths, *, block_tokens, **options):
+    return plan_run(lengths, batch_tokens=block_tokens, form="positions", **options).batches
+
 
 some_lengths = st.lists(st.integers(1, 120), min_size=1, max_size=200)
 

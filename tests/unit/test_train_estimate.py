@@ -12,9 +12,8 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from seqtune.training.batches import plan  # noqa: E402
 from seqtune.training.estimate import Range, estimate, measured, shapes, skeleton  # noqa: E402
-from seqtune.training.packing import pack  # noqa: E402
+from seqtune.training.plan import plan_run  # noqa: E402
 
 FACTOR = 1.5  # a real run takes so many times more or less, at most
 MEBIBYTE = 1 << 20
@@ -151,7 +150,7 @@ def test_an_architecture_that_cannot_be_counted_is_estimated_by_a_rule_and_says_
 def test_the_slots_of_a_plan_are_those_that_batches_have(packed):
     rng = Random(0)
     lengths = [rng.randrange(5, 100) for _ in range(200)]
-    batches = pack(lengths, block_tokens=256, seed=0) if packed else plan(lengths, batch_tokens=256, seed=0)
+    batches = plan_run(lengths, batch_tokens=256, seed=0, form="positions" if packed else None).batches
     found = shapes(batches, lengths, packed=packed)
     assert len(found) == len(batches)
     assert max(rows * width for rows, width in found) <= 256

@@ -12,7 +12,8 @@ from seqtune.data.example import Example, Turn, messages
 from seqtune.data.writer import write
 from seqtune.errors import DataError, MissingExtraError, RecipeError, RunFolderError, SeqtuneError
 from seqtune.evaluation.suite import chain_maker
-from seqtune.training.batches import padding, plan
+from seqtune.training.batches import padding
+from seqtune.training.plan import plan_run
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -179,6 +180,10 @@ def test_rows_that_cannot_be_trained_say_why(example, message, tokenizer):
 
 
 # --- batches
+
+
+def plan(lengths, **options):
+    return plan_run(lengths, **options).batches
 
 
 @given(st.lists(st.integers(1, 90), min_size=1, max_size=300), st.integers(100, 400), st.integers(0, 3))

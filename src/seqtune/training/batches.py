@@ -19,28 +19,6 @@ Part = TypeVar("Part")
 POOL = 32  # batches that are cut from one pool of shuffled rows
 
 
-def plan(
-    lengths: Sequence[int], *, batch_tokens: int, seed: int, epochs: int = 1, max_tokens: int | None = None
-) -> list[list[int]]:
-    """The batches of a whole run, as indices into `lengths`.
-
-    Args:
-        lengths: tokens of each row.
-        batch_tokens: the most slots of a batch, padding included; a longer row gets a batch of its own.
-        seed: two runs with the same seed and lengths have the same batches.
-        epochs: passes over the rows, each shuffled anew.
-        max_tokens: stop after so many tokens (padding not counted), going on for more epochs if need be.
-    """
-    rows = range(len(lengths))
-    epochs_made = until(
-        lambda epoch: bucket_epoch(rows, lengths, batch_tokens, Random(f"{seed}/{epoch}")),
-        lambda batch: sum(lengths[i] for i in batch),
-        epochs,
-        max_tokens,
-    )
-    return [batch for epoch in epochs_made for batch in epoch]
-
-
 def until(
     make: Callable[[int], Iterable[Part]], tokens: Callable[[Part], int], epochs: int, max_tokens: int | None
 ) -> list[list[Part]]:

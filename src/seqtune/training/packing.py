@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from random import Random
 from typing import TYPE_CHECKING, Literal, get_args
 
-from seqtune.training.batches import until
 from seqtune.training.rendering import IGNORED, Row
 
 if TYPE_CHECKING:
@@ -28,36 +27,18 @@ PROBED = 4  # rows
 TOLERANCE = {"float64": 1e-4, "float32": 1e-4, "float16": 0.02, "bfloat16": 0.1}
 
 
-def pack(
-    lengths: Sequence[int], *, block_tokens: int, seed: int, epochs: int = 1, max_tokens: int | None = None
-) -> list[list[int]]:
-    """The blocks of a whole run, as indices into `lengths`; the counterpart of `batches.plan`.
-
-    Within pools of shuffled rows the longest goes first, each into the fullest block that has room for it; then rows
-    within blocks and blocks within the epoch are shuffled. Every epoch holds every row once.
+def block_epoch(rows: Sequence[int], lengths: Sequence[int], block_tokens: int, rng: Random) -> list[list[int]]:
+    """One pass: within pools of shuffled rows blocks are filled; then rows within blocks and all blocks are shuffled.
 
     Args:
+        rows: row numbers; each is put into one block.
         lengths: tokens of each row.
         block_tokens: the most tokens of a block; a longer row gets a block of its own.
-        seed: two runs with the same seed and lengths have the same blocks.
-        epochs: passes over the rows, each shuffled anew.
-        max_tokens: stop after so many tokens, going on for more epochs if need be.
+        rng: shuffles.
 
     Source: best-fit decreasing (Johnson, 1974); for training, Ding et al., "Fewer truncations improve language
     modeling" (2024).
     """
-    rows = range(len(lengths))
-    epochs_made = until(
-        lambda epoch: block_epoch(rows, lengths, block_tokens, Random(f"{seed}/{epoch}")),
-        lambda block: sum(lengths[i] for i in block),
-        epochs,
-        max_tokens,
-    )
-    return [block for epoch in epochs_made for block in epoch]
-
-
-def block_epoch(rows: Sequence[int], lengths: Sequence[int], block_tokens: int, rng: Random) -> list[list[int]]:
-    """One pass: rows are shuffled, put into blocks within pools, and the blocks of all pools shuffled."""
     order = list(rows)
     rng.shuffle(order)
     pool = max(1, int(POOL * block_tokens * len(order) / sum(lengths[i] for i in order)))  # rows
