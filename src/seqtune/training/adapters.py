@@ -92,3 +92,8 @@ def _require_targets(model: PreTrainedModel, settings: LoraSettings) -> None:
                 f"{did_you_mean(target, names)}",
                 fix=f"choose from {', '.join(sorted(names))}",
             )
+
+
+def base_model(model: Any) -> Any:
+    """The model inside an adapter's wrapper; the model itself where it has none."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from seqtune.data.example import Example
 from seqtune.training import packing, processes
-from seqtune.training.adapters import add_adapter, require_adapter_packages
+from seqtune.training.adapters import add_adapter, base_model, require_adapter_packages
 from seqtune.training.batches import collate, share
 from seqtune.training.estimate import Estimate, Precision, Range, estimate, measured, shapes, size_text, skeleton
 from seqtune.training.model import Loaded, end_with_turns, load_config, require_packages, require_vocabulary, tiny
 from seqtune.training.plan import Batch, Plan
 from seqtune.training.rendering import IGNORED, Row
 from seqtune.training.rows import Rendered
-from seqtune.training.run import computes_in_16_bits, planned, rendered_rows, resolve
+from seqtune.training.run import computes_in_16_bits, plan_figures, planned, rendered_rows, resolve
 from seqtune.training.settings import TINY, TrainSettings
 
 if TYPE_CHECKING:
@@ -120,8 +120,7 @@ def _estimate(
 
 def _head_share(settings: TrainSettings, bare: Any, rows: Sequence[Row], batches: Sequence[Batch]) -> float:
     """The share of slots of the largest batch that the head is computed for; see `trainer._Planned.compute_loss`."""
-    model = bare.get_base_model() if hasattr(bare, "get_base_model") else bare
-    if "logits_to_keep" not in signature(model.forward).parameters:
+    if "logits_to_keep" not in signature(base_model(bare).forward).parameters:
         return 1.0
     largest = max(batches, key=lambda batch: len(batch) * max(len(rows[i].ids) for i in batch))
     labels = _collated(settings, rows, largest)["labels"]
@@ -160,19 +159,8 @@ def _flops_a_second(bfloat16: bool) -> float:
 
 
 def _outlook(settings: TrainSettings, rendered: Rendered, plan: Plan, among: int, found: Estimate) -> Outlook:
-    rows = rendered.rows
-    lengths = [len(row.ids) for row in rows]
-    seen = [rows[i] for batch in plan.batches for i in batch]
     return Outlook(
-        rows=len(rows),
-        unused=rendered.left_out,
-        split=len(rendered.unused) - rendered.left_out,
-        steps=len(plan.steps),
-        tokens=sum(len(row.ids) for row in seen),
-        trained_tokens=sum(len(row.trained) for row in seen),
-        padding=plan.padding(lengths),
-        unfilled=plan.unfilled(lengths, settings.batch_tokens or 0),
-        chains=tuple(plan.chains(rendered.examples)),
+        **plan_figures(settings, rendered, plan),
         processes=among,
         parameters=found.parameters,
         trained_parameters=found.trained,

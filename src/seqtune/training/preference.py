@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import copy
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from datasets import Dataset
-from transformers import PrinterCallback, TrainerCallback
+from transformers import PrinterCallback
 from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer
 
-from seqtune.errors import DataError, RecipeError, SeqtuneError, shorten
+from seqtune.errors import DataError, RecipeError, shorten
+from seqtune.training.adapters import base_model
 from seqtune.training.loss import Loss
 from seqtune.training.model import Loaded
 from seqtune.training.pairs import Pair
 from seqtune.training.rendering import end_mark
+from seqtune.training.reporter import Logs, Reporter
 from seqtune.training.rewards import Question, step_reward
 
 LOG_EVERY = 10  # steps
@@ -97,7 +99,7 @@ def tune_by_pairs(
             args=arguments,
             train_dataset=_pair_rows(pairs),
             processing_class=loaded.tokenizer,
-            callbacks=[_Reporter("rewards/accuracies", say)],
+            callbacks=[_reporter("rewards/accuracies", say)],
         )
         _run(trainer)
     if _has_adapter(loaded.model) and REFERENCE in loaded.model.peft_config:
@@ -164,7 +166,7 @@ def tune_by_reward(
             args=arguments,
             train_dataset=_question_rows(questions),
             processing_class=loaded.tokenizer,
-            callbacks=[_Reporter("reward", say)],
+            callbacks=[_reporter("reward", say)],
         )
         _run(trainer)
 
@@ -219,7 +221,7 @@ def _run(trainer: Any) -> None:
 @contextmanager
 def _bare_forward(model: Any) -> Iterator[None]:
     """TRL replaces `forward` on the model itself and leaves it so; a copy would then run the original's."""
-    inner = model.get_base_model() if _has_adapter(model) else model
+    inner = base_model(model)
     inner.__dict__.pop("forward", None)
     try:
         yield
@@ -231,31 +233,14 @@ def _has_adapter(model: Any) -> bool:
     return hasattr(model, "peft_config") and hasattr(model, "get_base_model")
 
 
-class _Reporter(TrainerCallback):  # type: ignore[misc]
-    """Turns TRL's logs into PreferenceLoss lines, and stops a run whose loss is no number any more."""
+def _reporter(score: str, say: Say | None) -> Reporter:
+    """Says what was learnt and how well the model does; tokens and score are what TRL logs."""
 
-    def __init__(self, score: str, say: Say | None) -> None:
-        self.score, self.say = score, say
-        self.start = time.perf_counter()
+    def with_score(loss: Loss, logs: Logs) -> None:
+        if say:
+            say(PreferenceLoss(**msgspec.structs.asdict(loss), score=float(logs.get(score, math.nan))))
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if state.global_step == state.max_steps:
-            control.should_log = True
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-        if not logs or "loss" not in logs:
-            return
-        loss, step = float(logs["loss"]), state.global_step
-        if not math.isfinite(loss):
-            raise SeqtuneError(
-                f"the loss is {loss} at step {step} of {state.max_steps}, so nothing can be learnt any more",
-                fix=f"lower the learning rate (it is {args.learning_rate})",
-            )
-        seconds = time.perf_counter() - self.start
-        tokens = int(logs.get("num_tokens", 0))
-        rate, score = float(logs["learning_rate"]), float(logs.get(self.score, math.nan))
-        if self.say:
-            self.say(PreferenceLoss(step, state.max_steps, loss, rate, tokens, tokens / seconds, seconds, score))
+    return Reporter(lambda step, logs: int(logs.get("num_tokens", 0)), with_score)
 
 
 def _arguments(

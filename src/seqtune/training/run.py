@@ -280,24 +280,14 @@ def _described(
     cpu_s: float,
 ) -> Training:
     """The figures of a training that is over."""
-    folder, rows = Path(settings.out), rendered.rows
-    lengths = [len(row.ids) for row in rows]
-    seen = [rows[i] for batch in plan.batches for i in batch]
+    folder = Path(settings.out)
     return Training(
         out=folder,
         model=folder / "model",
         parameters=loaded.model.num_parameters(),
         trained_parameters=sum(weight.numel() for weight in loaded.model.parameters() if weight.requires_grad),
-        rows=len(rows),
-        unused=rendered.left_out,
-        split=len(rendered.unused) - rendered.left_out,
-        steps=len(plan.steps),
-        tokens=sum(len(row.ids) for row in seen),
-        trained_tokens=sum(len(row.trained) for row in seen),
-        padding=plan.padding(lengths),
+        **plan_figures(settings, rendered, plan),
         packed=plan.form is not None,
-        unfilled=plan.unfilled(lengths, settings.batch_tokens or 0),
-        chains=tuple(plan.chains(rendered.examples)),
         processes=processes.count(),
         resumed=resumed,
         losses=tuple(losses),
@@ -305,6 +295,24 @@ def _described(
         wall_s=wall_s,
         cpu_s=cpu_s,
     )
+
+
+def plan_figures(settings: TrainSettings, rendered: Rendered, plan: Plan) -> dict[str, Any]:
+    """What a run takes, by the names that `Training` and `Outlook` have for it."""
+    rows = rendered.rows
+    lengths = [len(row.ids) for row in rows]
+    seen = [rows[i] for batch in plan.batches for i in batch]
+    return {
+        "rows": len(rows),
+        "unused": rendered.left_out,
+        "split": len(rendered.unused) - rendered.left_out,
+        "steps": len(plan.steps),
+        "tokens": sum(len(row.ids) for row in seen),
+        "trained_tokens": sum(len(row.trained) for row in seen),
+        "padding": plan.padding(lengths),
+        "unfilled": plan.unfilled(lengths, settings.batch_tokens or 0),
+        "chains": tuple(plan.chains(rendered.examples)),
+    }
 
 
 def _loaded(settings: TrainSettings, tokenizer: PreTrainedTokenizerBase, bfloat16: bool) -> Loaded:

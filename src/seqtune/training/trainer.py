@@ -9,7 +9,6 @@ the demo, three runs each) and takes 0.2 s longer to import, of 4.2; with Traine
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from inspect import signature
@@ -25,6 +24,7 @@ from trl import SFTConfig, SFTTrainer
 
 from seqtune.errors import RecipeError, SeqtuneError, shorten
 from seqtune.training import packing, processes
+from seqtune.training.adapters import base_model
 from seqtune.training.arguments import checkpointing_field
 from seqtune.training.batches import collate, share
 from seqtune.training.checkpoints import CHECKPOINTS, WholeCheckpoints
@@ -32,6 +32,7 @@ from seqtune.training.loss import Loss
 from seqtune.training.model import Loaded, no_progress_bars
 from seqtune.training.plan import Plan, Step
 from seqtune.training.rendering import IGNORED, Row
+from seqtune.training.reporter import Reporter
 from seqtune.training.settings import TINY, TrainSettings
 
 LOG_EVERY = 10  # steps
@@ -78,7 +79,7 @@ def optimise(
         train_dataset=Dataset.from_dict({"input_ids": [[0]], "labels": [[0]]}),  # TRL wants one; the rows are ours
         data_collator=list,
         processing_class=loaded.tokenizer,
-        callbacks=[_Reporter(rows, steps, say, before_s), *_trackers(settings, folder)],
+        callbacks=[_reporter(rows, steps, say, before_s), *_trackers(settings, folder)],
     )
     trainer.take(rows, plan, loaded.tokenizer.pad_token_id)
     trainer.fingerprint = fingerprint
@@ -130,7 +131,7 @@ class _Planned(WholeCheckpoints, SFTTrainer):  # type: ignore[misc]
         mine, processes = self.accelerator.process_index, self.accelerator.num_processes
         self.batches = _Batches(rows, pad, plan.form)
         self.steps = [share(step, mine, processes) for step in plan.steps] if processes > 1 else plan.steps
-        self.keeps = "logits_to_keep" in signature(_bare(self.model).forward).parameters
+        self.keeps = "logits_to_keep" in signature(base_model(self.model).forward).parameters
 
     def get_train_dataloader(self) -> DataLoader[Batch]:
         return DataLoader(self.batches, batch_sampler=self.steps, collate_fn=list)  # a step is a list of batches
@@ -197,38 +198,10 @@ def _train_in_32_bits(model: Any) -> None:
             weight.data = weight.data.float()
 
 
-def _bare(model: Any) -> Any:
-    """The model inside an adapter's wrapper."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
-
-
-class _Reporter(TrainerCallback):  # type: ignore[misc]
-    """Turns the Trainer's logs into Loss lines, and stops a run whose loss is no number any more."""
-
-    def __init__(
-        self, rows: Sequence[Row], steps: Sequence[Step], say: Callable[[Loss], object], before_s: float
-    ) -> None:
-        self.tokens = [sum(len(rows[i].ids) for batch in step for i in batch) for step in steps]
-        self.say = say
-        self.start = time.perf_counter() - before_s
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if state.global_step == state.max_steps:
-            control.should_log = True  # a run ends with the loss that it came to
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-        if not logs or "loss" not in logs:
-            return
-        loss, step = float(logs["loss"]), state.global_step
-        if not math.isfinite(loss):
-            raise SeqtuneError(
-                f"the loss is {loss} at step {step} of {state.max_steps}, so nothing can be learnt any more",
-                fix=f"lower the learning rate (it is {args.learning_rate})",
-            )
-        seconds = time.perf_counter() - self.start
-        tokens = sum(self.tokens[:step])
-        rate = float(logs["learning_rate"])
-        self.say(Loss(step, state.max_steps, loss, rate, tokens, tokens / seconds, seconds))
+def _reporter(rows: Sequence[Row], steps: Sequence[Step], say: Callable[[Loss], object], before_s: float) -> Reporter:
+    """Says what was learnt; tokens are those of the plan."""
+    of_steps = [sum(len(rows[i].ids) for batch in step for i in batch) for step in steps]
+    return Reporter(lambda step, logs: sum(of_steps[:step]), lambda loss, logs: say(loss), before_s=before_s)
 
 
 def _trackers(settings: TrainSettings, folder: Path) -> list[TrainerCallback]:
