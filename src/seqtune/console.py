@@ -78,6 +78,11 @@ class Report(Protocol):
     def __call__(self, done: int, text: str = "") -> None: ...
 
 
+def shows_progress() -> bool:
+    """Whether anybody is told how far the work is, so that nobody counts for nobody."""
+    return not (_mode.quiet or _mode.json)
+
+
 @contextmanager
 def progress(what: str, unit: str) -> Iterator[Report]:
     """Show how far a loop is: one live line on a terminal, a plain line every ten seconds in a log file."""
@@ -106,6 +111,6 @@ def stages() -> Iterator[Callable[[str, str], None]]:
         start, end = ("\r\x1b[K", "") if live else ("", "\n")
         print(f"{start}{stage}: {text}", end=end, file=sys.stderr, flush=True)
 
-    yield (lambda stage, text: None) if _mode.quiet or _mode.json else say
+    yield say if shows_progress() else (lambda stage, text: None)
     if live and shown_stage:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)

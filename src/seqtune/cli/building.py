@@ -111,11 +111,15 @@ def build(
             _preview(planned)
         return
     with console.progress("build", "rows") as report:
+
+        def tell(counts: Counts) -> None:
+            report(counts.worked or counts.done, _so_far(counts))
+
         built = engine.build(
             recipe,
             sets=sets,
             overwrite=overwrite,
-            on_progress=lambda counts: report(counts.worked or counts.done, _so_far(counts)),
+            on_progress=tell if console.shows_progress() else None,
             on_detect=lambda found: console.note(f"{found.source}: {found.container}, {found.reason}"),
             **options,
         )

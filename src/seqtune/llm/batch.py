@@ -27,7 +27,6 @@ from seqtune.llm.budget import Meter
 from seqtune.llm.client import (
     CONNECT_S,
     MAX_BACKOFF_S,
-    STOPPING_AT_FIRST,
     STOPPING_STATUSES,
     Patience,
     headers_with,
@@ -42,6 +41,7 @@ from seqtune.llm.store import Asked, Store, looking_at
 if TYPE_CHECKING:
     from seqtune.llm.asking import Backend
 
+NO_BATCHES = frozenset({403, 404})  # of the batch API itself, which this key may not use or this server lacks
 QUIET_S = 2.0  # no request came for so long: those that wait go out together
 POLL_S, MAX_POLL_S = 2.0, 60.0
 MAX_REQUESTS = 50_000  # in a file, as are the bytes: OpenAI's limits
@@ -232,7 +232,7 @@ class _Server:
         if response.status // 100 == 2:
             return raw
         failed = refusal(response.status, raw)
-        stops = response.status in STOPPING_STATUSES | STOPPING_AT_FIRST
+        stops = response.status in STOPPING_STATUSES | NO_BATCHES
         return msgspec.structs.replace(failed, stops=stops)
 
     def _backoff_s(self, tries: int) -> float:

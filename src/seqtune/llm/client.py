@@ -38,11 +38,9 @@ MAX_BACKOFF_S = 30.0
 CONNECT_S = 15.0
 UNREACHED_S = 4.0  # a wrong port is told soon; once anything was connected to, the full patience applies
 FLOOR_SHARE = 4  # the adaptive mode never goes below a quarter of the ceiling
-# Nothing else can succeed either: a wrong key, an empty account; and before the first good answer, which shows the
-# opposite, a model that may not be used or is not there. Later a 403 may be about one flagged prompt.
+# Nothing else can succeed either: a wrong key, an empty account. A 403 may be about one flagged prompt.
 STOPPING_STATUSES = frozenset({401, 402})
-STOPPING_AT_FIRST = frozenset({403, 404})
-# What servers answer to a `response_format` that they do not know.
+# What servers answer to a setting that they do not take.
 UNKNOWN_SETTING = frozenset({400, 422})
 # What a server may not take, in the order in which it is left out where the refusal does not name one: many know no
 # JSON schemas, OpenAI's own knows no top_k, and its reasoning models want another name for max_tokens and no sampling.
