@@ -21,9 +21,10 @@ from seqtune.data.folder import claim_folder, versions, write_json, write_summar
 from seqtune.data.writer import write
 from seqtune.errors import RecipeError
 from seqtune.evaluation.run import Evaluation, evaluate
-from seqtune.evaluation.scoring import Figures
-from seqtune.evaluation.statistics import Share
-from seqtune.evaluation.suite import WORD_OPERATIONS, ChainMaker, Suite, chain_maker, chains
+from seqtune.evaluation.figures import Figures
+from seqtune.evaluation.statistics import Measure
+from seqtune.evaluation.suites.chains import WORD_OPERATIONS, ChainMaker, chain_maker, chains
+from seqtune.evaluation.suite import Suite
 from seqtune.training.loss import Loss
 from seqtune.training.model import PACKAGES, require_packages
 from seqtune.training.run import Training, tiny_tokenizer, train
@@ -62,10 +63,10 @@ class Cell:
     group: str
     steps: int
     items: int
-    it: Share
-    sit: Share
-    it_steps: Share
-    sit_steps: Share
+    it: Measure
+    sit: Measure
+    it_steps: Measure
+    sit_steps: Measure
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,10 @@ def _table(evaluations: Mapping[str, Evaluation]) -> tuple[Cell, ...]:
 
 
 def _cell(it: Figures, sit: Figures) -> Cell:
-    return Cell(it.group, it.steps, it.items, it.exact, sit.exact, it.per_step, sit.per_step)
+    assert it.steps
+    whole, each = "exact", "soft"
+    mine, theirs = it.measures, sit.measures
+    return Cell(it.group, it.steps, it.items, mine[whole], theirs[whole], mine[each], theirs[each])
 
 
 def _caption(maker: ChainMaker, training: Training) -> str:

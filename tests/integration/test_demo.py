@@ -11,7 +11,7 @@ pytest.importorskip("transformers")
 from seqtune.data.reader import read
 from seqtune.demo import ARMS, CAVEAT, KINDS, UNSEEN, demo
 from seqtune.errors import RunFolderError
-from seqtune.evaluation.suite import is_held_out
+from seqtune.evaluation.suites.chains import is_held_out
 
 
 def lines(path):

@@ -5,24 +5,26 @@ from random import Random
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from seqtune.building.gold import find_operation
 from seqtune.building.style import join
-from seqtune.data.example import Example, Step
+from seqtune.data.example import Example, Step, prompt_text
 from seqtune.data.writer import write
 from seqtune.errors import DataError, RecipeError
 from seqtune.evaluation.answers import Answer
+from seqtune.evaluation.figures import figures
+from seqtune.evaluation.headline import choose_headline
+from seqtune.evaluation.ledger import open_ledger
 from seqtune.evaluation.run import evaluate, judge
-from seqtune.evaluation.scoring import Verdict, figures, score
-from seqtune.evaluation.suite import GROUP, Suite, WordLists, chain_maker, chains, is_held_out, rows_suite, seed_words
+from seqtune.evaluation.scoring import Scored, measures_of, score_steps
+from seqtune.evaluation.suite import GROUP, Suite, rows_suite
+from seqtune.evaluation.suites.chains import WordLists, chain_maker, chains, is_held_out, seed_words
 
 
 def answer_to(item, text, cut=False):
     return Answer(item.id, "a model", text, len(text.split()), cut)
-
-
-def right(item):
-    return answer_to(item, item.output)
 
 
 def without_part(item, place):
@@ -97,38 +99,51 @@ def test_rows_without_steps_are_no_items(tmp_path):
 # --- verdicts
 
 
+def done(item, text):
+    return [verdict.done for verdict in score_steps(item, text).steps]
+
+
 def test_a_right_answer_does_every_step():
     for item in chains((1, 2, 3, 4), per_length=20).items:
-        scored = score(item, right(item))
-        assert scored.exact
-        assert [verdict.done for verdict in scored.verdicts] == [True] * len(item.steps)
+        found = score_steps(item, item.output)
+        assert [verdict.done for verdict in found.steps] == [True] * len(item.steps)
+        order = 1.0 if len(item.steps) > 1 else None
+        assert found.measures == {"exact": 1.0, "strict": 1.0, "soft": 1.0, "depth": 1.0, "order": order}
 
 
 def test_a_missing_part_is_a_step_not_done_and_the_others_still_count():
     for item in chains((3,), per_length=30).items:
         for place in range(3):
-            scored = score(item, without_part(item, place))
-            assert not scored.exact
-            assert [verdict.done for verdict in scored.verdicts] == [i != place for i in range(3)]
-            assert scored.verdicts[place].found is None
+            found = score_steps(item, without_part(item, place).text)
+            assert [verdict.done for verdict in found.steps] == [i != place for i in range(3)]
+            assert found.steps[place].found is None
+            assert found.measures["soft"] == pytest.approx(2 / 3)
+            assert (found.measures["exact"], found.measures["strict"]) == (0.0, 0.0)
+            assert found.measures["depth"] == place / 3
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "I cannot do that.", "Reversed words:", ":", "1. 2. 3."])
 def test_an_answer_that_is_none_does_nothing_and_is_no_error(text):
     for item in chains((2, 3), per_length=10).items:
-        assert not any(verdict.done for verdict in score(item, answer_to(item, text)).verdicts)
+        assert not any(done(item, text))
 
 
 def test_a_copy_of_the_request_is_not_following():
     for item in chains((2, 3), per_length=30).items:
-        assert not any(verdict.done for verdict in score(item, answer_to(item, item.instruction)).verdicts)
+        assert not any(done(item, item.instruction))
 
 
 def test_text_around_the_parts_keeps_the_steps_but_is_not_exact():
     item = chains((2,), per_length=1).items[0]
-    scored = score(item, answer_to(item, f"Sure, here you go:\n{item.output}"))
-    assert not scored.exact
-    assert all(verdict.done for verdict in scored.verdicts)
+    found = score_steps(item, f"Sure, here you go:\n{item.output}")
+    assert (found.measures["exact"], found.measures["strict"]) == (0.0, 1.0)
+
+
+def test_parts_in_another_order_are_told_from_missing_ones():
+    item = chains((2,), per_length=1).items[0]
+    swapped = join([step.mark for step in item.steps[::-1]], [step.expected for step in item.steps[::-1]])
+    assert score_steps(item, swapped).measures["order"] == 0.0
+    assert score_steps(item, without_part(item, 0).text).measures["order"] is None
 
 
 def test_a_step_without_a_check_is_unscored_and_never_counted_as_not_done():
@@ -141,44 +156,149 @@ def test_a_step_without_a_check_is_unscored_and_never_counted_as_not_done():
             Step("say hello", "Hello!", mark="Answer:"),
         ),
     )
-    scored = score(item, right(item))
-    assert [verdict.done for verdict in scored.verdicts] == [True, None]
-    (line,) = figures([scored])
-    assert (line.unscored, line.all_steps.of, line.per_step.value) == (1, 0, 1.0)
+    assert done(item, item.output) == [True, None]
+    (line,) = figures_of([item], [item.output])
+    assert (line.unscored_steps, line.measures["strict"].of, line.measures["soft"].value) == (1, 0, 1.0)
+    assert (line.measures["strict"].worst, line.measures["strict"].best) == (0.0, 1.0)
     assert [position.of for position in line.by_position] == [1, 0]
+
+
+@given(st.lists(st.sampled_from([True, False, None]), max_size=6))
+def test_every_measure_of_steps_lies_between_0_and_1_and_agrees_with_the_others(told):
+    found = measures_of(told)
+    assert all(value is None or 0 <= value <= 1 for value in found.values())
+    if None not in told and told:
+        assert (found["strict"] == 1.0) == (found["soft"] == 1.0) == (found["depth"] == 1.0)
+        assert found["depth"] <= found["soft"]
 
 
 # --- figures
 
 
-def test_figures_count_by_split_and_number_of_steps():
+def figures_of(items, texts):
+    answers = {item.id: answer_to(item, text) for item, text in zip(items, texts, strict=True) if text is not None}
+    return figures(items, answers, judge(Suite("a suite", tuple(items)), answers))
+
+
+def test_figures_count_by_split_and_number_of_steps_and_over_all():
     items = chains((1, 3), per_length=10, group="a").items + chains((1,), per_length=10, group="b", seed=1).items
-    scored = [score(item, right(item) if i % 2 else without_part(item, 0)) for i, item in enumerate(items)]
-    lines = figures(scored)
-    assert [(line.group, line.steps, line.items) for line in lines] == [("a", 1, 10), ("a", 3, 10), ("b", 1, 10)]
-    assert [line.exact.value for line in lines] == [0.5, 0.5, 0.5]
-    assert lines[1].per_step.value == pytest.approx((5 * 3 + 5 * 2) / 30)
+    lines = figures_of(items, [item.output if i % 2 else without_part(item, 0).text for i, item in enumerate(items)])
+    assert [(line.group, line.steps, line.items) for line in lines] == [
+        ("a", 1, 10), ("a", 3, 10), ("b", 1, 10), ("all", None, 30),
+    ]  # fmt: skip
+    assert [line.measures["exact"].value for line in lines] == [0.5] * 4
+    assert lines[1].measures["soft"].value == pytest.approx((5 * 3 + 5 * 2) / 30)
     assert [position.value for position in lines[1].by_position] == [0.5, 1.0, 1.0]
-    assert all(line.exact.low < 0.5 < line.exact.high for line in lines)
+    assert all(line.measures["exact"].low < 0.5 < line.measures["exact"].high for line in lines)
+
+
+def test_an_item_without_an_answer_is_unscored_and_bounds_say_what_it_could_have_been():
+    items = chains((1,), per_length=10).items
+    (line,) = figures_of(items, [None] * 2 + [item.output for item in items[2:]])
+    strict = line.measures["strict"]
+    assert (line.answered, strict.value, strict.unscored, strict.coverage) == (8, 1.0, 2, 0.8)
+    assert (strict.worst, strict.best) == (0.8, 1.0)
+    head = choose_headline("strict", [line])
+    assert "only 8 of 10 items could be scored" in head.refused
+    assert not choose_headline("strict", figures_of(items, [item.output for item in items])).refused
 
 
 def test_cut_answers_and_their_lengths_are_counted():
     items = chains((2,), per_length=4).items
-    (line,) = figures([score(item, answer_to(item, "a b c", cut=i == 0)) for i, item in enumerate(items)])
+    answers = {item.id: answer_to(item, "a b c", cut=i == 0) for i, item in enumerate(items)}
+    (line,) = figures(items, answers, ())
     assert (line.cut, line.mean_tokens) == (1, 3.0)
 
 
-def test_what_is_written_holds_every_item_and_every_step(tmp_path):
+# --- answers of others
+
+
+def responses(path, rows):
+    path.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+    return path
+
+
+def test_answers_of_others_are_put_to_items_by_id_or_by_prompt_whatever_their_order(tmp_path):
+    suite = chains((1, 2), per_length=5)
+    rows = [{"item": item.id, "completion": item.output} for item in suite.items[:5]]
+    rows += [{"prompt": prompt_text(item), "completion": item.output} for item in suite.items[5:]]
+    found = evaluate(suite=suite, responses=responses(tmp_path / "r.jsonl", rows[::-1]), out=tmp_path / "out")
+    assert found.headline.figure.value == 1.0
+    assert (found.answered, found.model) == (10, "r.jsonl")
+
+
+def test_the_folder_holds_all_that_the_figures_come_from_and_can_be_judged_again(tmp_path):
     suite = chains((1, 2), per_length=5, group="seen")
-    found = judge(suite, [right(item) for item in suite.items], tmp_path)
-    lines = (tmp_path / "verdicts.jsonl").read_bytes().splitlines()
-    verdicts = [msgspec.json.decode(line, type=Verdict) for line in lines]
-    assert [(v.item, v.step) for v in verdicts] == [
-        (item.id, place) for item in suite.items for place in range(1, len(item.steps) + 1)
-    ]
-    metrics = msgspec.json.decode((tmp_path / "metrics.json").read_bytes())
-    assert metrics == {"suite": "chains", "figures": json.loads(msgspec.json.encode(found))}
+    rows = [{"id": item.id, "output": item.output} for item in suite.items]
+    out = tmp_path / "out"
+    found = evaluate(suite=suite, responses=responses(tmp_path / "r.jsonl", rows), out=out)
+    scored = [msgspec.json.decode(line, type=Scored) for line in (out / "verdicts.jsonl").read_bytes().splitlines()]
+    assert [one.item for one in scored] == [item.id for item in suite.items]
+    assert [len(one.steps) for one in scored] == [len(item.steps) for item in suite.items]
+    metrics = (out / "metrics.json").read_bytes()
+    assert msgspec.json.decode(metrics)["figures"] == json.loads(msgspec.json.encode(found.figures))
+    (out / "metrics.json").unlink()
+    again = evaluate(phase="judge", out=out)
+    assert (again.figures, again.headline) == (found.figures, found.headline)
+    assert (out / "metrics.json").read_bytes() == metrics
     assert suite.items[0].meta == {GROUP: "seen"}
+
+
+def test_an_empty_answer_is_wrong_and_a_missing_one_is_unscored(tmp_path):
+    suite = chains((1,), per_length=20)
+    texts = ["", None, *[item.output for item in suite.items[2:]]]
+    rows = [{"id": item.id, "output": text} for item, text in zip(suite.items, texts, strict=True)]
+    found = evaluate(suite=suite, responses=responses(tmp_path / "r.jsonl", rows), out=tmp_path / "out")
+    figure = found.headline.figure
+    assert (figure.done, figure.of, figure.unscored) == (18, 19, 1)
+
+
+def test_answers_that_fit_nothing_are_refused_and_some_that_do_not_are_told(tmp_path):
+    suite = chains((1,), per_length=3)
+    strange = [{"prompt": f"What is {i}?", "output": "?"} for i in range(5)]
+    with pytest.raises(DataError, match="none of the 5 answers fits one of the suite's 3 items"):
+        evaluate(suite=suite, responses=responses(tmp_path / "r.jsonl", strange), out=tmp_path / "out")
+    rows = [{"prompt": prompt_text(item), "output": item.output} for item in suite.items]
+    found = evaluate(suite=suite, responses=responses(tmp_path / "r.jsonl", rows + strange), out=tmp_path / "out")
+    assert found.notes == ("5 of the 8 answers fit no item of the suite and are left out",)
+
+
+def test_columns_are_named_where_they_are_not_usual_and_wrong_names_are_refused(tmp_path):
+    suite = chains((1,), per_length=3)
+    rows = [{"query": prompt_text(item), "said": item.output} for item in suite.items]
+    path = responses(tmp_path / "r.jsonl", rows)
+    with pytest.raises(DataError, match="no column of query, said holds answers"):
+        evaluate(suite=suite, responses=path, out=tmp_path / "out")
+    with pytest.raises(RecipeError, match="no column is called 'sayd'; did you mean 'said'"):
+        evaluate(suite=suite, responses=path, columns={"answer": "sayd"}, out=tmp_path / "out")
+    found = evaluate(suite=suite, responses=path, columns={"answer": "said", "prompt": "query"}, out=tmp_path / "out")
+    assert found.headline.figure.value == 1.0
+
+
+# --- ledgers
+
+
+def test_a_ledger_keeps_what_was_written_and_cuts_off_what_a_kill_tore(tmp_path):
+    path = tmp_path / "answers.jsonl"
+    kept = [Answer(f"item {i}", "m", "text", key=str(i)) for i in range(3)]
+    with open_ledger(path, Answer) as ledger:
+        ledger.add(kept)
+        ledger.add(kept[:1])
+    whole = path.read_bytes()
+    for cut in (1, 10, 40):
+        path.write_bytes(whole + whole[:cut])
+        with open_ledger(path, Answer) as ledger:
+            assert [*ledger] == kept
+            ledger.add([Answer("item 3", "m", "text", key="3")])
+        with open_ledger(path, Answer) as ledger:
+            assert [one.key for one in ledger] == ["0", "1", "2", "3"]
+
+
+def test_a_line_of_a_ledger_that_is_none_is_named(tmp_path):
+    path = tmp_path / "answers.jsonl"
+    path.write_text('{"item": 1}\n')
+    with pytest.raises(DataError, match=r"answers.jsonl:1: not a line of this file"), open_ledger(path, Answer):
+        pass
 
 
 # --- what is refused

@@ -50,6 +50,13 @@ def split(answer: str, marks: Sequence[str]) -> list[str | None]:
     ]
 
 
+def places(answer: str, marks: Sequence[str]) -> list[int | None]:
+    """Where each mark stands at the start of a line, wherever the others stand; None for one that does not."""
+    text = "\n" + answer.strip()
+    found = [_find_mark(text, mark, 0) if mark else -1 for mark in marks]
+    return [at if at >= 0 else None for at in found]
+
+
 def ambiguous(marks: Sequence[str], results: Sequence[str]) -> bool:
     """Whether a result holds text that reads like one of the marks, so that the answer could not be taken apart."""
     if not any(marks):

@@ -10,7 +10,8 @@ import typer
 
 from seqtune import __version__, console
 from seqtune.cli.building import build
-from seqtune.cli.models import demo, evaluate, preview, report, train
+from seqtune.cli.evaluation import evaluation
+from seqtune.cli.models import demo, preview, report, train
 from seqtune.cli.replies import cache, mock_server
 from seqtune.cli.rows import convert, ls
 from seqtune.errors import SeqtuneError
@@ -27,7 +28,7 @@ app.command()(demo)
 app.command()(build)
 app.command()(train)
 app.command()(preview)
-app.command("eval")(evaluate)
+app.add_typer(evaluation, name="eval")
 app.command()(report)
 app.command()(ls)
 app.command()(convert)

@@ -81,7 +81,7 @@ def build(
         "paraphrases": paraphrases,
         "out": out,
         "format": format,
-        "columns": _mapping(columns),
+        "columns": mapping(columns),
         "llm": _one_or_many(llm),
         "judge": _one_or_many(judge),
         "rounds": rounds,
@@ -139,7 +139,8 @@ def _one_or_many(values: list[str] | None) -> str | list[str] | None:
     return values[0] if values and len(values) == 1 else values or None
 
 
-def _mapping(pairs: list[str] | None) -> dict[str, str] | None:
+def mapping(pairs: list[str] | None) -> dict[str, str] | None:
+    """ "ours=theirs" pairs, several in one text or in many."""
     named = [pair for given in pairs or () for pair in given.split(",")]
     for pair in named:
         if "=" not in pair:

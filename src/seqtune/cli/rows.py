@@ -21,13 +21,14 @@ class Kind(str, Enum):
     gates = "gates"
     formats = "formats"
     recipes = "recipes"
+    suites = "suites"
 
 
 def ls(
-    kind: Annotated[Kind, typer.Argument(help="chains, operations, gates, formats or recipes.")],
+    kind: Annotated[Kind, typer.Argument(help="chains, operations, gates, formats, recipes or suites.")],
     json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
-    """List what there is: chains, operations, gates, formats or recipes."""
+    """List what there is: chains, operations, gates, formats, recipes or suites."""
     console.set_mode(json=json)
     columns, rows = _LISTS[kind]()
     console.result(console.table("", columns, rows))
@@ -99,10 +100,17 @@ def _list_recipes() -> tuple[list[str], list[list[str]]]:
     return ["recipe", "what it does"], [[name, summary] for name, summary in shipped_recipes().items()]
 
 
+def _list_suites() -> tuple[list[str], list[list[str]]]:
+    from seqtune.evaluation.suite import suites
+
+    return ["suite", "what it asks", "options"], [[one.name, one.summary, ", ".join(one.options)] for one in suites()]
+
+
 _LISTS = {
     Kind.chains: _list_chains,
     Kind.operations: _list_operations,
     Kind.gates: _list_gates,
     Kind.formats: _list_formats,
     Kind.recipes: _list_recipes,
+    Kind.suites: _list_suites,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,15 +24,17 @@ class Answer(msgspec.Struct, frozen=True):
         item: id of the item.
         model: what answered.
         text: the answer, without marks of the template.
-        tokens: tokens written, the end token included.
+        tokens: tokens written, the end token included; None where nobody counted them.
         cut: whether it was stopped at the limit before it ended.
+        key: hash of the prompt, the model and the settings.
     """
 
     item: str
     model: str
     text: str
-    tokens: int
-    cut: bool
+    tokens: int | None = None
+    cut: bool = False
+    key: str = ""
 
 
 def answer(
@@ -57,21 +59,46 @@ def answer(
         DataError: an item that holds the model's own marks.
         MissingExtraError: torch or transformers is not installed.
     """
+    found: dict[str, Answer] = {}
+    for batch in answer_batches(model, items, batch_size=batch_size, max_new_tokens=max_new_tokens):
+        found |= {one.item: one for one in batch}
+        if say:
+            say(len(found))
+    return [found[item.id] for item in items]
+
+
+def answer_batches(
+    model: str | Path | Loaded,
+    items: Sequence[Example],
+    *,
+    batch_size: int,
+    max_new_tokens: int,
+    known: Container[str] = (),
+) -> Iterator[list[Answer]]:
+    """The model's answers, a batch of prompts of like length at a time; see `answer`.
+
+    Args:
+        known: ids of items that were answered before. Batches are those of all items, so that an answer does not depend
+            on where a run was stopped; one whose items are all known is passed over.
+    """
     require_packages("answering with a local model")
     if batch_size < 1 or max_new_tokens < 1:
         raise RecipeError(f"batch_size is {batch_size} and max_new_tokens {max_new_tokens}", fix="give numbers above 0")
-    name = str(model.model.name_or_path if isinstance(model, Loaded) else model)
+    if all(item.id in known for item in items):
+        return
+    name = model_name(model)
     loaded = model if isinstance(model, Loaded) else load(model)
     require_template(loaded.tokenizer, name)
     prompts = [prompt_ids(item, loaded.tokenizer) for item in items]
-    found: dict[int, Answer] = {}
     for batch in _by_length(prompts, batch_size):
-        written = _generate(loaded, [prompts[i] for i in batch], max_new_tokens)
-        for i, ids in zip(batch, written, strict=True):
-            found[i] = _answer(items[i], name, ids, loaded)
-        if say:
-            say(len(found))
-    return [found[i] for i in range(len(items))]
+        if any(items[i].id not in known for i in batch):
+            written = _generate(loaded, [prompts[i] for i in batch], max_new_tokens)
+            yield [_answer(items[i], name, ids, loaded) for i, ids in zip(batch, written, strict=True)]
+
+
+def model_name(model: str | Path | Loaded) -> str:
+    """What a model is called in the results."""
+    return str(model.model.name_or_path) if isinstance(model, Loaded) else str(model)
 
 
 def _by_length(prompts: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:

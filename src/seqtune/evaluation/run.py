@@ -1,26 +1,35 @@
-"""`evaluate`: a model and a suite in, a run folder with answers, verdicts and figures out."""
+"""`evaluate`: a model (or its answers) and a suite in, a run folder with answers, verdicts and figures out."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from inspect import signature
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import xxhash
 
-from seqtune.data.folder import claim_folder, versions, write_json, write_lines, write_summary
+from seqtune.data.folder import claim_folder, read_summary, versions, write_json, write_lines, write_summary
+from seqtune.data.reader import read
 from seqtune.data.writer import write
-from seqtune.errors import RecipeError, did_you_mean
-from seqtune.evaluation.answers import Answer, answer
-from seqtune.evaluation.scoring import Figures, Scored, figures, score
-from seqtune.evaluation.suite import Suite, chains, rows_suite
+from seqtune.errors import RecipeError, RunFolderError
+from seqtune.evaluation.answering import Answering, answer_suite
+from seqtune.evaluation.answers import Answer, model_name
+from seqtune.evaluation.figures import Figures, figures
+from seqtune.evaluation.headline import Headline, choose_headline
+from seqtune.evaluation.ledger import open_ledger
+from seqtune.evaluation.responses import match, read_responses
+from seqtune.evaluation.scoring import Scored, find_scorer
+from seqtune.evaluation.suite import Suite, open_suite, takes_rows
 from seqtune.training.model import PACKAGES, Loaded
 
-SUITES: dict[str, Callable[..., Suite]] = {"chains": chains}
+Phase = Literal["both", "answer", "judge"]
+Say = Callable[[int], object]
+
+PROGRAM = "program"  # who scored where no judge did
 
 
 @dataclass(frozen=True)
@@ -30,102 +39,208 @@ class Evaluation:
     Args:
         out: the run folder: items.jsonl, answers.jsonl, verdicts.jsonl, metrics.json, run.json.
         model, suite: what was asked, and with what.
-        items: how many items.
-        figures: a line for each split and number of steps.
+        judge: who scored the answers: "program", or a judge with its form and checklist; "" where nobody did yet.
+        items, answered: how many items there are, and how many of them the model answered.
+        headline: the one figure to quote, or why none may be; None where nothing was scored yet.
+        figures: a line for each split and number of steps, and one for all.
+        notes: what the reader has to know.
         wall_s: how long it took; cpu_s: processor seconds of all threads.
     """
 
     out: Path
     model: str
     suite: str
+    judge: str
     items: int
+    answered: int
+    headline: Headline | None
     figures: tuple[Figures, ...]
+    notes: tuple[str, ...]
     wall_s: float
     cpu_s: float
 
 
+@dataclass(frozen=True)
+class Task:
+    """Items, who answers them, the longest answer in tokens, and the answers that are known."""
+
+    model: str
+    suite: Suite
+    max_new_tokens: int
+    answers: Mapping[str, Answer]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What makes two runs the same, and what scoring them later needs."""
+        suite = {"suite": self.suite.name, "items": self.suite.hash, "scorer": self.suite.scorer}
+        return {"model": self.model, **suite, "headline": self.suite.headline, "max_new_tokens": self.max_new_tokens}
+
+    @property
+    def fingerprint(self) -> str:
+        """Their hash."""
+        return xxhash.xxh3_128_hexdigest(msgspec.json.encode(self.settings))
+
+
 def evaluate(
-    model: str | Path | Loaded,
+    model: str | Path | Loaded | None = None,
     suite: str | Path | Suite = "chains",
     *,
     out: str | Path,
+    responses: str | Path | None = None,
+    columns: Mapping[str, str] | None = None,
+    data: str | Path | None = None,
+    phase: Phase = "both",
     batch_size: int = 100,
     max_new_tokens: int = 256,
+    store: str | Path | None = None,
+    concurrency: int = 64,
     overwrite: bool = False,
-    say: Callable[[int], object] | None = None,
-    **options: Any,
+    say: Say | None = None,
+    options: Mapping[str, Any] | None = None,
+    **more: Any,
 ) -> Evaluation:
-    """Let a model answer a suite, check every step of every answer, and write a run folder.
+    """Let a model answer a suite once, have every answer scored, and write a run folder.
+
+    Killed at any time, the same call goes on where it stopped: answers that are written are not asked for again.
 
     Args:
-        model: a local folder, a hub id, or a loaded model.
+        model: a local folder, a hub id, a loaded model, or one that is served (http://HOST/v1#MODEL).
         suite: the name of a suite, a file of rows with steps, or a Suite.
         out: the run folder.
-        batch_size, max_new_tokens, say: see `answer`.
+        responses: a file of answers that somebody else made, in place of a model.
+        columns: of `responses`: which column holds the answer, the id, the prompt.
+        data: where the suite's own data lie.
+        phase: "answer" stops before anything is scored; "judge" scores what the folder holds, whatever else is given.
+        batch_size, max_new_tokens, store, concurrency: see `Answering`.
         overwrite: take the folder whatever it holds.
-        options: of the named suite; for `chains`: steps, per_length, seed, maker.
+        say: called with the number of answers so far.
+        options, more: of the named suite; for `chains`: steps, per_length, seed, ...
 
     Raises:
         RecipeError: a suite, an option or a model that cannot be used.
-        DataError: the file has no row with steps.
+        DataError: the file has no row with steps, or no answer to an item.
         RunFolderError: the folder holds something else, or cannot be written.
         MissingExtraError: torch or transformers is not installed.
     """
     wall, cpu = time.perf_counter(), time.process_time()
-    chosen = _suite(suite, options)
-    settings = {"model": _name(model), "suite": chosen.name, "items": _hash(chosen), "max_new_tokens": max_new_tokens}
     folder = Path(out)
-    fingerprint = xxhash.xxh3_128_hexdigest(msgspec.json.encode(settings))
-    claim_folder(folder, "eval", fingerprint, overwrite=overwrite)
-    write(chosen.items, folder / "items.jsonl")
-    answers = answer(model, chosen.items, batch_size=batch_size, max_new_tokens=max_new_tokens, say=say)
-    write_lines(folder / "answers.jsonl", answers)
-    found = judge(chosen, answers, folder)
-    done = Evaluation(
-        folder, _name(model), chosen.name, len(chosen.items), tuple(found),
-        time.perf_counter() - wall, time.process_time() - cpu,
-    )  # fmt: skip
-    summary = {"command": "eval", "fingerprint": fingerprint, "finished": True, "settings": settings}
-    result = {"items": done.items, "wall_s": done.wall_s, "cpu_s": done.cpu_s, "versions": versions(*PACKAGES)}
-    write_summary(folder, summary | result)
+    if phase == "judge":
+        task = _kept_task(folder)
+    else:
+        task = _new_task(model, suite, responses, columns, data, {**(options or {}), **more}, max_new_tokens)
+        claim_folder(folder, "eval", task.fingerprint, overwrite=overwrite)
+        write(task.suite.items, folder / "items.jsonl")
+        if model is None:
+            write_lines(folder / "answers.jsonl", task.answers.values())
+        else:
+            how = Answering(max_new_tokens, batch_size, store, concurrency)
+            task = replace(task, answers=answer_suite(model, task.suite, folder, how, say))
+    scored = None if phase == "answer" else judge(task.suite, task.answers)
+    done = _described(folder, task, scored, time.perf_counter() - wall, time.process_time() - cpu)
+    _write(done, task, scored)
     return done
 
 
-def judge(suite: Suite, answers: Iterable[Answer], folder: Path) -> list[Figures]:
-    """Verdicts and figures of answers that are there already, written to verdicts.jsonl and metrics.json."""
-    by_item = {one.item: one for one in answers}
-    scored: list[Scored] = [score(item, by_item[item.id]) for item in suite.items]
-    write_lines(folder / "verdicts.jsonl", (verdict for one in scored for verdict in one.verdicts))
-    found = figures(scored)
-    write_json(folder / "metrics.json", {"suite": suite.name, "figures": found})
-    return found
+def _new_task(
+    model: str | Path | Loaded | None,
+    suite: str | Path | Suite,
+    responses: str | Path | None,
+    columns: Mapping[str, str] | None,
+    data: str | Path | None,
+    options: dict[str, Any],
+    max_new_tokens: int,
+) -> Task:
+    if (model is None) == (responses is None):
+        raise RecipeError("one of model and responses is needed", fix="give --model NAME, or --responses FILE")
+    if responses is None:
+        assert model is not None
+        chosen = suite if isinstance(suite, Suite) else open_suite(suite, data=data, options=options)
+        return Task(model_name(model), chosen, max_new_tokens, {}, chosen.notes)
+    given = read_responses(responses, columns)
+    rows = {"rows": given.rows} if takes_rows(suite) and not data else {}
+    chosen = suite if isinstance(suite, Suite) else open_suite(suite, data=data, options=rows | options)
+    answers, notes = match(given, chosen.items, from_rows=bool(rows))
+    return Task(given.model, chosen, max_new_tokens, answers, (*chosen.notes, *given.notes, *notes))
 
 
-def _suite(suite: str | Path | Suite, options: dict[str, Any]) -> Suite:
-    if isinstance(suite, Suite):
-        return suite
-    if str(suite) in SUITES:
-        return _made(str(suite), options)
-    if Path(suite).is_file():
-        return rows_suite(suite)
-    raise RecipeError(
-        f"there is no suite {str(suite)!r}{did_you_mean(str(suite), SUITES)}",
-        fix=f"choose from {', '.join(SUITES)}, or give a file of rows with steps",
+def _kept_task(folder: Path) -> Task:
+    """What a folder was made for, and the answers in it.
+
+    Raises:
+        RunFolderError: no run that was answered to the end stands there.
+    """
+    summary = read_summary(folder)
+    if summary.get("command") != "eval":
+        raise RunFolderError("this is no run of 'seqtune eval'", where=str(folder), fix="give the folder of one")
+    settings = summary["settings"]
+    items = tuple(read(str(folder / "items.jsonl")))
+    suite = Suite(settings["suite"], items, settings["scorer"], settings["headline"])
+    if suite.hash != settings["items"]:
+        fix = "run `seqtune eval` again from the start, into another folder"
+        raise RunFolderError("items.jsonl was changed since the answers were made", where=str(folder), fix=fix)
+    return Task(
+        settings["model"], suite, settings["max_new_tokens"], read_answers(folder), tuple(summary.get("notes", ()))
     )
 
 
-def _made(name: str, options: dict[str, Any]) -> Suite:
-    known = signature(SUITES[name]).parameters
-    for option in options:
-        if option not in known:
-            hint = did_you_mean(option, known)
-            raise RecipeError(f"suite {name!r} has no option {option!r}{hint}", fix=f"choose from {', '.join(known)}")
-    return SUITES[name](**options)
+def read_answers(folder: Path) -> dict[str, Answer]:
+    """The answers of a run folder by item; of an item that was answered more than once, the last.
+
+    Raises:
+        DataError: a line that is no answer.
+    """
+    with open_ledger(folder / "answers.jsonl", Answer) as ledger:
+        return {answer.item: answer for answer in ledger}
 
 
-def _name(model: str | Path | Loaded) -> str:
-    return str(model.model.name_or_path) if isinstance(model, Loaded) else str(model)
+def judge(suite: Suite, answers: Mapping[str, Answer]) -> list[Scored]:
+    """What the suite's own program says of each answer.
+
+    Raises:
+        RecipeError: no program can score this suite.
+    """
+    if not suite.scorer:
+        fix = "name a judge: --judge http://127.0.0.1:8000/v1#MODEL"
+        raise RecipeError(f"no program can score the answers to {suite.name!r}", fix=fix)
+    run = find_scorer(suite.scorer)
+    scored = []
+    for item in suite.items:
+        if answer := answers.get(item.id):
+            found = run(item, answer.text)
+            key = xxhash.xxh3_128_hexdigest(f"{answer.key}\x1e{suite.scorer}".encode())
+            scored.append(Scored(item.id, key, found.measures, found.steps))
+    return scored
 
 
-def _hash(suite: Suite) -> str:
-    return xxhash.xxh3_128_hexdigest("".join(item.id for item in suite.items).encode())
+def _described(folder: Path, task: Task, scored: Sequence[Scored] | None, wall_s: float, cpu_s: float) -> Evaluation:
+    lines = figures(task.suite.items, task.answers, scored or ())
+    return Evaluation(
+        out=folder,
+        model=task.model,
+        suite=task.suite.name,
+        judge="" if scored is None else PROGRAM,
+        items=len(task.suite.items),
+        answered=len(task.answers),
+        headline=None if scored is None else choose_headline(task.suite.headline, lines),
+        figures=tuple(lines),
+        notes=task.notes,
+        wall_s=wall_s,
+        cpu_s=cpu_s,
+    )
+
+
+def _write(done: Evaluation, task: Task, scored: Sequence[Scored] | None) -> None:
+    """verdicts.jsonl and metrics.json, and run.json, which is written last."""
+    counts = {"judge": done.judge, "items": done.items, "answered": done.answered, "notes": done.notes}
+    if scored is not None:
+        write_lines(done.out / "verdicts.jsonl", scored)
+        figures = {"headline": done.headline, "figures": done.figures}
+        write_json(done.out / "metrics.json", {"suite": done.suite, "model": done.model, **counts, **figures})
+    summary = {"command": "eval", "fingerprint": task.fingerprint, "finished": True, "settings": task.settings}
+    spent = {"wall_s": done.wall_s, "cpu_s": done.cpu_s}
+    write_summary(done.out, {**summary, **counts, **spent, "versions": _versions()})
+
+
+def _versions() -> dict[str, str]:
+    return versions(*[package for package in PACKAGES if find_spec(package)])

@@ -1,113 +1,138 @@
-"""From answers to verdicts, a step at a time, and from verdicts to shares by number of steps."""
+"""From answers to scores: what a program says of each answer, a step at a time where the item has steps."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from itertools import takewhile
 
 import msgspec
 
+from seqtune.building import style
 from seqtune.building.checking import check_steps
 from seqtune.building.gold import same_text
 from seqtune.data.example import Example
-from seqtune.evaluation.answers import Answer
-from seqtune.evaluation.statistics import Share, share
-from seqtune.evaluation.suite import GROUP
+from seqtune.errors import RecipeError
+from seqtune.evaluation.suite import import_suite
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """Whether one step of one item was done: a line of verdicts.jsonl.
+    """Whether one step of one item was done.
 
     Args:
-        item: id of the item.
         step: its place, counted from 1.
-        check: what decided.
-        done: None where no check can tell (which is never counted as not done).
-        found: the step's part of the answer; None where it is missing, which is not done.
-        expected: the right part.
+        check: what decided: the name of a program's check, or "judge".
+        done: None where nothing can tell (which is never counted as not done).
+        found: the step's part of the answer, or the judge's quote; None where it is missing.
+        expected: the right part; None where nobody knows it beforehand.
+        supported: whether the judge's quote stands in the answer; None where no judge was asked.
+        text: the step, in words.
     """
 
-    item: str
     step: int
     check: str
     done: bool | None
-    found: str | None
-    expected: str | None
+    found: str | None = None
+    expected: str | None = None
+    supported: bool | None = None
+    text: str = ""
 
 
-class Scored(NamedTuple):
-    """One item with its answer, a verdict a step, and whether the whole answer is exactly the right one."""
-
-    item: Example
-    answer: Answer
-    verdicts: tuple[Verdict, ...]
-    exact: bool
-
-
-class Figures(msgspec.Struct, frozen=True):
-    """The figures of the items of one split with the same number of steps.
+class Scored(msgspec.Struct, frozen=True):
+    """What is said of one answer: a line of verdicts.jsonl.
 
     Args:
-        group: the split.
-        steps: how many steps the items have.
-        items: how many items.
-        exact: items whose whole answer is right, character by character but for blanks at line ends.
-        all_steps: items whose every step is done, whatever else the answer holds; only items with all steps scored.
-        per_step: steps done. Steps of an item hang together, so the interval takes an item, not a step, as a trial.
-        by_position: the same for the first, the second, ... step.
-        unscored: steps that no check can judge.
-        cut: answers stopped at the token limit.
-        mean_tokens: tokens an answer.
+        item: id of the item.
+        key: hash of prompt, model, settings, and scorer or judge with its checklist.
+        measures: by name, 0 to 1 (quality 1 to 5); None where it could not be told, which is counted as unscored.
+        steps: a verdict a step, where the item has steps.
+        judge: what said so, where no program did.
+        unscored: why nothing could be said.
     """
 
-    group: str
-    steps: int
-    items: int
-    exact: Share
-    all_steps: Share
-    per_step: Share
-    by_position: tuple[Share, ...]
-    unscored: int
-    cut: int
-    mean_tokens: float
+    item: str
+    key: str = ""
+    measures: dict[str, float | None] = {}
+    steps: tuple[Verdict, ...] = ()
+    judge: str = ""
+    unscored: str = ""
 
 
-def score(item: Example, answer: Answer) -> Scored:
-    """Check an answer step by step; a missing part is a step not done, never an error."""
-    checked = check_steps(item.steps, answer.text)
+class Findings(msgspec.Struct, frozen=True):
+    """What a scorer says of an answer; see `Scored`."""
+
+    measures: dict[str, float | None]
+    steps: tuple[Verdict, ...] = ()
+
+
+Scorer = Callable[[Example, str], Findings]
+_SCORERS: dict[str, Scorer] = {}
+
+
+def scorer(name: str) -> Callable[[Scorer], Scorer]:
+    """Register what scores answers: `@scorer("mine")` over a function from an item and an answer's text to Findings.
+
+    A shipped suite's scorer has the suite's name.
+
+    An answer may be any text, empty included; what it does not hold is 0, what cannot be told is None.
+    """
+
+    def register(run: Scorer) -> Scorer:
+        _SCORERS[name] = run
+        return run
+
+    return register
+
+
+def find_scorer(name: str) -> Scorer:
+    """The scorer of that name.
+
+    Raises:
+        RecipeError: there is none.
+    """
+    if name not in _SCORERS:
+        import_suite(name)
+    if name not in _SCORERS:
+        raise RecipeError(f"there is no scorer {name!r}", fix=f"choose from {', '.join(sorted(_SCORERS))}")
+    return _SCORERS[name]
+
+
+@scorer("steps")
+def score_steps(item: Example, text: str) -> Findings:
+    """Check an answer step by step; a missing part is a step not done, never an error.
+
+    A step counts only after the one before it; `order` says whether the parts that are there stand in their order.
+    """
+    checked = check_steps(item.steps, text)
     verdicts = tuple(
         [
-            Verdict(item.id, place, step.check, found.done, found.part, step.expected)
+            Verdict(place, step.check, found.done, found.part, step.expected, text=step.text)
             for place, (step, found) in enumerate(zip(item.steps, checked, strict=True), 1)
         ]
     )
-    return Scored(item, answer, verdicts, same_text(answer.text, item.output))
+    measures = measures_of([verdict.done for verdict in verdicts])
+    measures["order"] = in_order(style.places(text, [step.mark for step in item.steps]))
+    return Findings({"exact": float(same_text(text, item.output)), **measures}, verdicts)
 
 
-def figures(scored: Iterable[Scored]) -> list[Figures]:
-    """One line for each split and number of steps, in the order in which they come."""
-    splits: dict[tuple[str, int], list[Scored]] = {}
-    for one in scored:
-        key = (str(one.item.meta.get(GROUP, "")), len(one.item.steps))
-        splits.setdefault(key, []).append(one)
-    return [_figures(group, steps, ones) for (group, steps), ones in splits.items()]
+def measures_of(done: Sequence[bool | None]) -> dict[str, float | None]:
+    """The measures that steps have in common, whoever judged them; None where a step that matters was not told.
+
+    Returns:
+        strict: 1 where every step is done.
+        soft: share of the steps that are done, of those that were told.
+        depth: share of the steps that come before the first that is not done.
+    """
+    told = [one for one in done if one is not None]
+    before = [*takewhile(bool, done)]
+    open_end = len(before) < len(done) and done[len(before)] is None
+    return {
+        "strict": None if None in done or not done else float(all(done)),
+        "soft": sum(told) / len(told) if told else None,
+        "depth": None if open_end or not done else len(before) / len(done),
+    }
 
 
-def _figures(group: str, steps: int, scored: Sequence[Scored]) -> Figures:
-    rows = [[verdict.done for verdict in one.verdicts] for one in scored]
-    whole = [row for row in rows if None not in row]
-    judged = [[done for done in row if done is not None] for row in rows]
-    judged = [row for row in judged if row]
-    columns = [[row[i] for row in rows if row[i] is not None] for i in range(steps)]
-    return Figures(
-        group=group,
-        steps=steps,
-        items=len(scored),
-        exact=share(sum(one.exact for one in scored), len(scored)),
-        all_steps=share(sum(all(row) for row in whole), len(whole)),
-        per_step=share(sum(sum(row) / len(row) for row in judged), len(judged)),
-        by_position=tuple([share(sum(map(bool, column)), len(column)) for column in columns]),
-        unscored=sum(row.count(None) for row in rows),
-        cut=sum(one.answer.cut for one in scored),
-        mean_tokens=sum(one.answer.tokens for one in scored) / len(scored),
-    )
+def in_order(places: Sequence[int | None]) -> float | None:
+    """1 where what was found stands in the order of the steps, 0 where not; None where less than two were found."""
+    found = [place for place in places if place is not None]
+    return float(found == sorted(found)) if len(found) > 1 else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -15,23 +15,37 @@ class EvaluateSettings(Strict):
     """The `evaluate:` section.
 
     Args:
-        model: a local folder or a hub id.
-        suite: "chains", or a file of rows with steps.
+        model: a local folder, a hub id, or a model that is served: http://127.0.0.1:8000/v1#MODEL.
+        suite: a suite's name ("chains", "xquad:zh", ...; seqtune ls suites), or a file of rows with steps.
         out: the run folder.
-        batch_size: items answered at once.
+        responses: a file of answers that somebody else made, in place of a model.
+        columns: of `responses`: our name (answer, id, prompt) -> the file's column.
+        data: where the suite's own data lie, e.g. the folder with XQuAD's files.
+        phase: "answer" stops before anything is scored; "judge" scores what `out` holds.
+        batch_size: items that a local model answers at once.
         max_new_tokens: the longest answer; longer ones are counted as cut.
+        store: the reply store of served models and judges; a file in the run folder by default.
+        concurrency: the most requests in flight.
         overwrite: take the folder whatever it holds.
         steps: of `chains`: the numbers of steps to test, e.g. [1, 2, 3].
         per_length: of `chains`: items for each number of steps.
         seed: of `chains`: other seeds give other items.
+        options: other options of the suite, by name.
     """
 
-    model: str
+    model: str | None = None
     suite: str = "chains"
     out: str
+    responses: str | None = None
+    columns: dict[str, str] = Field(default_factory=dict)
+    data: str | None = None
+    phase: Literal["both", "answer", "judge"] = "both"
     batch_size: Count = 100
     max_new_tokens: Count = 256
+    store: str | None = None
+    concurrency: Annotated[int, Field(gt=0, le=4096)] = 64
     overwrite: bool = False
     steps: list[Count] | None = None
     per_length: Count | None = None
     seed: int | None = None
+    options: dict[str, Any] = Field(default_factory=dict)

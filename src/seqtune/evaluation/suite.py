@@ -1,232 +1,149 @@
-"""Suites: items to answer, each an Example whose steps say what is right."""
+"""Suites: items to answer, what they are called, and which scorer says of an answer what is right in it."""
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
-from itertools import pairwise
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
-from random import Random
+from pkgutil import iter_modules
+from typing import Any, NamedTuple
 
-import msgspec
 import xxhash
 
-from seqtune.building.gold import Operation, Skip, find_operation
-from seqtune.building.gold import operations as all_operations
-from seqtune.building.style import Style
-from seqtune.building.weaving import Means, Table, apply, draw_operations, weave
-from seqtune.data.example import Example, Origin
+from seqtune.data.example import Example
 from seqtune.data.reader import read
-from seqtune.errors import DataError, RecipeError
+from seqtune.errors import DataError, RecipeError, did_you_mean
+from seqtune.evaluation import suites as shipped
 
 GROUP = "group"  # the column of an item's `meta` that says which split it belongs to
-HELD_OUT = 8  # one text in so many is for testing
-TRIES = 1000
+GOLD = "gold"  # the column that holds what a scorer compares with, where the output alone does not say it
 
-# What short lists of plain words bear in any order, and what makes no list longer: a small model that reads lists of up
-# to five words and is then given ten (`double_words`) fails on those alone.
-WORD_OPERATIONS = (
-    "reverse_words",
-    "swap_ends",
-    "rotate_words",
-    "drop_first_word",
-    "drop_last_word",
-    "every_second_word",
-    "first_word",
-    "last_word",
-)
-
-Pairs = Collection[tuple[str, str]]
+Maker = Callable[..., "Suite"]
 
 
 @dataclass(frozen=True)
 class Suite:
-    """Items and what they are called; an item is an Example with steps, its split in `meta["group"]`."""
+    """Items and how they are scored.
+
+    Args:
+        name: with what was chosen of it, e.g. "xquad:zh".
+        items: an Example each; its split stands in `meta["group"]`, and what is right in `steps`, `output`, `meta`.
+        scorer: the name of the program that scores them (see scoring.py); "" where only a judge can.
+        headline: the measure that stands for the whole, e.g. "strict".
+        notes: what the user is to know of them, e.g. rows of the source that are no items.
+    """
 
     name: str
     items: tuple[Example, ...]
+    scorer: str = "steps"
+    headline: str = "strict"
+    notes: tuple[str, ...] = ()
+
+    @property
+    def hash(self) -> str:
+        """The same for the same items in the same order, scored in the same way."""
+        return xxhash.xxh3_128_hexdigest("\n".join([self.scorer, *[item.id for item in self.items]]).encode())
 
 
-@dataclass(frozen=True)
-class WordLists:
-    """Texts for chains: short lists of words, one part of them held out from training for ever.
+_MAKERS: dict[str, Maker] = {}
 
-    Args:
-        words: what they are made of.
-        shortest, longest: how many words a list has.
+
+def suite(name: str) -> Callable[[Maker], Maker]:
+    """Register what makes a suite: `@suite("mine")` over a function that returns a Suite.
+
+    Its first parameter may be `part`, what the user wrote after the colon ("zh" of "xquad:zh"), and another `data`,
+    the file or folder given by --data; all others are options.
     """
 
-    words: tuple[str, ...]
-    shortest: int = 3
-    longest: int = 5
+    def register(make: Maker) -> Maker:
+        _MAKERS[name] = make
+        return make
 
-    def draw(self, rng: Random, *, for_training: bool) -> str:
-        """A list; the two kinds never share one, whatever the seeds.
-
-        Raises:
-            RecipeError: after a thousand tries there is none; the words are too few.
-        """
-        for _ in range(TRIES):
-            text = " ".join(rng.choices(self.words, k=rng.randint(self.shortest, self.longest)))
-            if is_held_out(text) != for_training:
-                return text
-        raise RecipeError(f"too few texts can be made of {len(self.words)} words", fix="give more words")
+    return register
 
 
-def is_held_out(text: str) -> bool:
-    """Whether a text is for testing: told from its hash, so that no list of them has to be kept."""
-    return xxhash.xxh3_64_intdigest(text.encode()) % HELD_OUT == 0
+def suite_names() -> list[str]:
+    """All that can be asked for by name."""
+    return sorted({*_shipped(), *_MAKERS})
+
+
+class Kind(NamedTuple):
+    """A suite that can be asked for: its name, what it asks in a line, and its options."""
+
+    name: str
+    summary: str
+    options: tuple[str, ...]
+
+
+def suites() -> list[Kind]:
+    """All suites; imports each."""
+    for name in suite_names():
+        import_suite(name)
+    return [
+        Kind(name, (make.__doc__ or "").strip().partition("\n")[0], tuple(signature(make).parameters))
+        for name, make in sorted(_MAKERS.items())
+    ]
+
+
+def import_suite(name: str) -> None:
+    """Import the shipped module of a suite, which registers it and its scorer; it may need packages others do not."""
+    if name in _shipped():
+        import_module(f"seqtune.evaluation.suites.{name}")
 
 
 @cache
-def seed_words(count: int = 60) -> tuple[str, ...]:
-    """The most frequent words that follow an article in the bundled seed rows: mostly nouns, all in lower case.
-
-    Words that operations are worded with ("first", "letter") are left out, so that a text never reads like a request.
-    """
-    text = resources.files("seqtune.data").joinpath("seeds.jsonl").read_text("utf-8")
-    rows = [msgspec.json.decode(line, type=_SeedText) for line in text.splitlines() if line.strip()]
-    found = Counter(word for row in rows for word in _AFTER_ARTICLE.findall(f"{row.input} {row.output}"))
-    asked = {word for one in all_operations().values() for wording in one.wordings for word in wording.split()}
-    return tuple(sorted(found.keys() - asked, key=lambda word: (-found[word], word))[:count])
+def _shipped() -> frozenset[str]:
+    return frozenset(module.name for module in iter_modules(shipped.__path__))
 
 
-class _SeedText(msgspec.Struct):
-    input: str = ""
-    output: str = ""
-
-
-_AFTER_ARTICLE = re.compile(r"\b(?:[Tt]he|[Aa]n?) ([a-z]{3,8})\b(?!['’-])")
-
-
-@dataclass(frozen=True)
-class ChainMaker:
-    """Draws dependent chains of operations, each operation on the result of the one before.
+def open_suite(spec: str | Path, *, data: str | Path | None = None, options: Mapping[str, Any] | None = None) -> Suite:
+    """A suite by its name ("chains", "xquad:zh"), or the rows of a file.
 
     Args:
-        operations: what to draw from.
-        lists: what the first operation is done on.
-        style: how the parts of the answer are marked.
-        unseen_pairs: pairs of neighbouring operations that training rows never hold.
-        seed: of the lineage.
-    """
-
-    operations: tuple[Operation, ...]
-    lists: WordLists
-    style: Style = "labelled"
-    unseen_pairs: Pairs = frozenset()
-    seed: int = 0
-
-    def draw(self, steps: int, rng: Random, *, for_training: bool, unseen: bool = False) -> Example:
-        """One chain; `unseen` for one that holds an unseen pair, else it holds none.
-
-        Raises:
-            RecipeError: after a thousand tries there is none; too many steps for these operations.
-        """
-        for _ in range(TRIES):
-            made = self._draw(steps, rng, for_training)
-            if isinstance(made, Example) and unseen == self.holds_unseen_pair(made):
-                return made
-        raise RecipeError(
-            f"no chain of {steps} steps can be drawn from {len(self.operations)} operations",
-            fix="ask for fewer steps, give more operations, or give operations that can follow each other",
-        )
-
-    def _draw(self, steps: int, rng: Random, for_training: bool) -> Example | Skip:
-        text = self.lists.draw(rng, for_training=for_training)
-        parts = draw_operations(text, steps, self.operations, rng, it="the input", dependent=True)
-        if isinstance(parts, Skip):
-            return parts
-        source = Example("", text, origin=(Origin("word_list", seed=self.seed),))
-        means = Means("operations", 1, rng.getrandbits(63), self.seed, self.style, dialogue=False, table=_no_table)
-        return weave(source, parts, means)
-
-    def holds_unseen_pair(self, example: Example) -> bool:
-        """Whether two neighbouring steps are a pair that training never shows."""
-        names = [step.check for step in example.steps]
-        return any(pair in self.unseen_pairs for pair in pairwise(names))
-
-
-def _no_table(path: str) -> Table:
-    raise RecipeError("generated chains read no table", where=path)
-
-
-def chain_maker(
-    operations: Sequence[str] = WORD_OPERATIONS,
-    *,
-    words: Sequence[str] | None = None,
-    style: Style = "labelled",
-    unseen: int = 0,
-    seed: int = 0,
-) -> ChainMaker:
-    """A ChainMaker from names, with `unseen` pairs of operations, drawn by the seed, kept out of training.
+        spec: the name, with its part after a colon where it has some, or a file of rows.
+        data: where a suite's own data lie, where it reads some.
+        options: of the suite.
 
     Raises:
-        RecipeError: no operation has that name.
+        RecipeError: no such suite or file, or an option that it does not have.
+        DataError: data that hold no item.
     """
-    found = tuple([find_operation(name) for name in operations])
-    lists = WordLists(tuple(words or seed_words()))
-    return ChainMaker(found, lists, style, _unseen_pairs(found, lists, unseen, seed), seed)
+    name, _, part = str(spec).partition(":")
+    if name in suite_names():
+        return _made(name, part, data, dict(options or {}))
+    if Path(spec).is_file():
+        return rows_suite(spec)
+    raise RecipeError(
+        f"there is no suite {str(spec)!r}{did_you_mean(name, suite_names())}",
+        fix=f"choose from {', '.join(suite_names())}, or give a file of rows with steps",
+    )
 
 
-def _unseen_pairs(operations: Sequence[Operation], lists: WordLists, count: int, seed: int) -> Pairs:
-    """Pairs that can follow each other; no operation is twice the first or twice the second of one."""
-    rng = Random(f"{seed}/unseen pairs")
-    pairs = [(first, second) for first in operations for second in operations if first is not second]
-    chosen: dict[str, str] = {}
-    for first, second in rng.sample(pairs, len(pairs)):
-        if len(chosen) == count:
-            break
-        free = first.name not in chosen and second.name not in chosen.values()
-        if free and _can_follow(first, second, lists.draw(rng, for_training=True), rng):
-            chosen[first.name] = second.name
-    return frozenset(chosen.items())
+def takes_rows(spec: str | Path | Suite) -> bool:
+    """Whether a suite's items may be made from rows that were answered already, as its option `rows`."""
+    name = "" if isinstance(spec, Suite) else str(spec).partition(":")[0]
+    import_suite(name)
+    return name in _MAKERS and "rows" in signature(_MAKERS[name]).parameters
 
 
-def _can_follow(first: Operation, second: Operation, text: str, rng: Random) -> bool:
-    part = apply(first, text, "the input", rng)
-    return not isinstance(part, Skip) and not isinstance(apply(second, part.result, "the result", rng), Skip)
-
-
-def chains(
-    steps: Sequence[int] = (1, 2, 3),
-    *,
-    per_length: int = 100,
-    seed: int = 0,
-    maker: ChainMaker | None = None,
-    unseen_pairs: bool = False,
-    group: str = "",
-) -> Suite:
-    """The suite `chains`: fresh chains of operations on texts that no training row of seqtune holds.
-
-    Args:
-        steps: the numbers of steps to test.
-        per_length: items for each of them; a smaller number gives the first of those of a larger one.
-        seed: other seeds give other items.
-        maker: draws them; by default from `WORD_OPERATIONS`.
-        unseen_pairs: only chains that hold one of the maker's unseen pairs, in place of none that does.
-        group: what this split is called in the results.
-
-    Raises:
-        RecipeError: there are no chains so long of these operations.
-    """
-    if not steps or min(steps) < 1 or per_length < 1:
-        raise RecipeError(f"steps is {[*steps]} and per_length {per_length}", fix="give numbers above 0")
-    maker = maker or chain_maker(seed=seed)
-    items: dict[str, Example] = {}
-    for count in steps:
-        wanted = len(items) + per_length
-        for i in range(100 * per_length):
-            if len(items) == wanted:
-                break
-            rng = Random(f"{seed}/{group}/{count}/{i}")
-            item = maker.draw(count, rng, for_training=False, unseen=unseen_pairs)
-            items.setdefault(item.id, msgspec.structs.replace(item, meta={GROUP: group}))
-    return Suite("chains", tuple(items.values()))
+def _made(name: str, part: str, data: str | Path | None, options: dict[str, Any]) -> Suite:
+    if name not in _MAKERS:
+        import_suite(name)
+    make = _MAKERS[name]
+    known = signature(make).parameters
+    for key, value in (("part", part), ("data", data)):
+        if value and key not in known:
+            raise RecipeError(f"suite {name!r} takes no {key} ({str(value)!r})", fix="leave it out")
+        if value:
+            options[key] = value
+    for option in options:
+        if option not in known:
+            hint = did_you_mean(option, known)
+            raise RecipeError(f"suite {name!r} has no option {option!r}{hint}", fix=f"choose from {', '.join(known)}")
+    return make(**options)
 
 
 def rows_suite(path: str | Path) -> Suite:

@@ -10,14 +10,27 @@ from markupsafe import Markup
 
 from seqtune.data.example import Example
 from seqtune.evaluation.answers import Answer
-from seqtune.evaluation.scoring import Figures, Verdict
-from seqtune.evaluation.statistics import Share
+from seqtune.evaluation.figures import ALL, Figures
+from seqtune.evaluation.scoring import Scored, Verdict
+from seqtune.evaluation.statistics import Measure
 from seqtune.evaluation.suite import GROUP
 from seqtune.report.plot import Dot, Group, draw_intervals, percent
 from seqtune.report.runs import Run, read_mapping, read_object, read_structs
 from seqtune.report.steps import Message, Segment, find_answers, shorten_segments, show_row
 
-Key = tuple[str, int]  # a split and a number of steps
+Key = tuple[str, int | None]  # a split and a number of steps
+
+# What measures are called in a table, in the order in which they stand there; others keep their own names.
+TITLES = {
+    "strict": "every step",
+    "soft": "each step",
+    "exact": "exact",
+    "order": "in order",
+    "depth": "depth",
+    "followed": "followed",
+    "quality": "quality (1 to 5)",
+}
+IN_TABLE = ("strict", "soft", "exact", "order", "followed", "quality")
 
 
 class Column(NamedTuple):
@@ -33,7 +46,7 @@ class Line(NamedTuple):
     """One line of the table: a split, a number of steps, and each model's figures."""
 
     group: str
-    steps: int
+    steps: int | None
     items: int
     cells: Sequence[Figures | None]
 
@@ -61,7 +74,7 @@ class Trial(NamedTuple):
     """An item and what each model answered."""
 
     group: str
-    steps: int
+    steps: int | None
     item: Sequence[Message]
     attempts: Sequence[Attempt]
 
@@ -73,6 +86,7 @@ class Followed(NamedTuple):
     columns: Sequence[Column]
     lines: Sequence[Line]
     measures: Mapping[str, str]
+    headline: str
     plot: Markup
     unscored: int
     cut: int
@@ -133,23 +147,30 @@ def _figures(run: Run) -> dict[Key, Figures]:
 def _followed(suite: str, columns: Sequence[Column], trials: int) -> Followed:
     keys = dict.fromkeys(key for column in columns for key in column.figures)
     lines = [_line(key, columns) for key in keys]
-    every = [figures for column in columns for figures in column.figures.values()]
+    every = [figures for column in columns for key, figures in column.figures.items() if key[0] != ALL]
+    measures = _measures(every)
+    headline = next(iter(measures), "strict")
     return Followed(
         suite=suite,
         columns=columns,
         lines=lines,
-        measures=_measures(every),
-        plot=_plot(lines, columns),
-        unscored=sum(figures.unscored for figures in every),
+        measures=measures,
+        headline=measures.get(headline, headline),
+        plot=_plot(lines, columns, headline, measures.get(headline, headline)),
+        unscored=sum(figures.unscored_steps for figures in every),
         cut=sum(figures.cut for figures in every),
         trials=_pick_trials(columns, trials),
     )
 
 
 def _measures(every: Sequence[Figures]) -> dict[str, str]:
-    """Field of Figures -> what the table calls it; "exact" only where it says something else than "every step"."""
-    differ = any(figures.exact != figures.all_steps for figures in every)
-    return {"all_steps": "every step", "per_step": "each step"} | ({"exact": "exact"} if differ else {})
+    """Measure -> what the table calls it; "exact" only where it says something else than "every step"."""
+    found = dict.fromkeys(name for figures in every for name in figures.measures)
+    if "strict" in found and all(figures.measures.get("exact") == figures.measures["strict"] for figures in every):
+        found.pop("exact", None)
+    known = [name for name in IN_TABLE if name in found]
+    others = [name for name in found if name not in TITLES]
+    return {name: TITLES.get(name, name.replace("_", " ")) for name in [*known, *others]}
 
 
 def _line(key: Key, columns: Sequence[Column]) -> Line:
@@ -157,29 +178,30 @@ def _line(key: Key, columns: Sequence[Column]) -> Line:
     return Line(*key, max(cell.items for cell in cells if cell), cells)
 
 
-def _plot(lines: Sequence[Line], columns: Sequence[Column]) -> Markup:
-    groups = [Group(steps_label(line.steps), line.group, _dots(line, columns)) for line in lines]
-    return draw_intervals(
-        groups, x_label="items with every step done, 95 % interval", title="Items with every step done"
-    )
+def _plot(lines: Sequence[Line], columns: Sequence[Column], measure: str, title: str) -> Markup:
+    if measure == "quality":  # no share
+        return Markup("")
+    groups = [Group(steps_label(line.steps), line.group, _dots(line, columns, measure)) for line in lines]
+    return draw_intervals(groups, x_label=f"{title}, 95 % interval", title=f"Share of items: {title}")
 
 
-def _dots(line: Line, columns: Sequence[Column]) -> list[Dot]:
+def _dots(line: Line, columns: Sequence[Column], measure: str) -> list[Dot]:
+    found = [cell.measures.get(measure) if cell else None for cell in line.cells]
     return [
-        _dot(cell.all_steps, cell.all_steps.value, column)
-        for cell, column in zip(line.cells, columns, strict=True)
-        if cell and cell.all_steps.value is not None
+        _dot(one, one.value, column)
+        for one, column in zip(found, columns, strict=True)
+        if one and one.value is not None
     ]
 
 
-def _dot(share: Share, value: float, column: Column) -> Dot:
-    title = f"{column.name}: {percent(value)} of {share.of:,} ({percent(share.low)} to {percent(share.high)})"
-    return Dot(column.series, value, share.low, share.high, title)
+def _dot(measure: Measure, value: float, column: Column) -> Dot:
+    title = f"{column.name}: {percent(value)} of {measure.of:,} ({percent(measure.low)} to {percent(measure.high)})"
+    return Dot(column.series, value, measure.low, measure.high, title)
 
 
-def steps_label(steps: int) -> str:
-    """ "1 step", "2 steps"."""
-    return f"{steps} step{'s' if steps > 1 else ''}"
+def steps_label(steps: int | None) -> str:
+    """ "1 step", "2 steps"; "items" of any number."""
+    return "items" if steps is None else f"{steps} step{'s' if steps > 1 else ''}"
 
 
 def _pick_trials(columns: Sequence[Column], count: int) -> list[Trial]:
@@ -195,14 +217,14 @@ def _pick_trials(columns: Sequence[Column], count: int) -> list[Trial]:
 
 
 def _key(item: Example) -> Key:
-    return str(item.meta.get(GROUP, "")), len(item.steps)
+    return str(item.meta.get(GROUP, "")), len(item.steps) or None
 
 
 class _Book(NamedTuple):
     """One model's answers and verdicts, by item."""
 
     answers: Mapping[str, Answer]
-    verdicts: Mapping[str, list[Verdict]]
+    verdicts: Mapping[str, Sequence[Verdict]]
 
     def is_done(self, item: str) -> bool:
         return all(verdict.done for verdict in self.verdicts.get(item, ()))
@@ -219,12 +241,12 @@ def _items(columns: Sequence[Column]) -> Iterator[Example]:
 
 def _read_book(column: Column) -> _Book:
     answers: dict[str, Answer] = {}
-    verdicts: dict[str, list[Verdict]] = {}
+    verdicts: dict[str, Sequence[Verdict]] = {}
     for run in column.runs:
         for answer in read_structs(run.folder / "answers.jsonl", Answer):
             answers.setdefault(answer.item, answer)
-        for verdict in read_structs(run.folder / "verdicts.jsonl", Verdict):
-            verdicts.setdefault(verdict.item, []).append(verdict)
+        for scored in read_structs(run.folder / "verdicts.jsonl", Scored):
+            verdicts.setdefault(scored.item, scored.steps)
     return _Book(answers, verdicts)
 
 
@@ -235,7 +257,7 @@ def _trial(item: Example, columns: Sequence[Column], books: Sequence[_Book]) -> 
 
 
 def _attempt(item: Example, column: Column, book: _Book) -> Attempt:
-    answer, verdicts = book.answers[item.id], book.verdicts.get(item.id, [])
+    answer, verdicts = book.answers[item.id], book.verdicts.get(item.id, ())
     misses = {verdict.step: _miss(verdict) for verdict in verdicts if verdict.done is False}
     return Attempt(
         model=column.name,

@@ -1,0 +1,127 @@
+"""seqtune eval and what belongs to it"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from seqtune import console
+
+if TYPE_CHECKING:
+    from seqtune.evaluation.figures import Figures
+    from seqtune.evaluation.run import Evaluation
+    from seqtune.evaluation.statistics import Measure
+
+UNCERTAIN = 3  # exit code: too few items could be scored
+WIDEST = 6  # measures in a table
+
+Out = Annotated[str | None, typer.Option(help="The run folder.")]
+Sets = Annotated[list[str] | None, typer.Option("--set", help="Any key of the recipe, e.g. evaluate.batch_size=8.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Use the folder whatever it holds.")]
+Json = Annotated[bool, typer.Option("--json", help="End with one JSON object, print nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no notes.")]
+
+
+class _EvaluateByDefault(TyperGroup):
+    """`seqtune eval --model M` evaluates; `seqtune eval COMMAND` is another command of the group."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args or args[0] not in self.commands:
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+evaluation = typer.Typer(
+    cls=_EvaluateByDefault,
+    help="Let a model answer a suite, score every step, and what belongs to it.",
+    rich_markup_mode=None,
+)
+
+
+@evaluation.command("run", epilog="Other commands: seqtune eval COMMAND --help.")
+def evaluate(
+    recipe: Annotated[Path | None, typer.Argument(help="A recipe in YAML; options go over it.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A local folder, a hub id, or http://127.0.0.1:8000/v1#MODEL.")
+    ] = None,
+    suite: Annotated[
+        str | None, typer.Option(help="A suite (seqtune ls suites), or a file of rows with steps.")
+    ] = None,
+    responses: Annotated[str | None, typer.Option(help="Answers somebody else made, in place of a model.")] = None,
+    columns: Annotated[
+        list[str] | None, typer.Option(help="Of --responses: OURS=THEIRS, e.g. answer=completion,prompt=query.")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="Where the suite's own data lie.")] = None,
+    out: Out = None,
+    phase: Annotated[
+        str | None, typer.Option(help="both, answer (score nothing), judge (score what is there).")
+    ] = None,
+    steps: Annotated[list[str] | None, typer.Option(help="Of chains: numbers of steps to test, e.g. 1..5.")] = None,
+    per_length: Annotated[int | None, typer.Option(help="Of chains: items for each number of steps.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of chains: other seeds give other items.")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="Tokens of the longest answer.")] = None,
+    set_: Sets = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Let a model answer a suite once, and score every step of every answer."""
+    from seqtune.cli.building import mapping
+    from seqtune.evaluation.run import evaluate as run_evaluation
+    from seqtune.evaluation.settings import EvaluateSettings
+    from seqtune.recipe import section_options
+
+    console.set_mode(quiet=quiet, json=json)
+    given: dict[str, Any] = {"model": model, "suite": suite, "out": out, "overwrite": overwrite or None}
+    given |= {"responses": responses, "columns": mapping(columns), "data": data, "phase": phase}
+    given |= {"steps": _numbers(steps), "per_length": per_length, "seed": seed, "max_new_tokens": max_new_tokens}
+    options = section_options("evaluate", EvaluateSettings, recipe, set_ or (), given)
+    with console.progress("eval", "items") as report:
+        done = run_evaluation(**options, say=lambda items: report(items))
+    _show(done)
+    console.result_json(done)
+    if done.headline and done.headline.refused:
+        console.complain(f"no headline: {done.headline.refused}")
+        raise typer.Exit(UNCERTAIN)
+
+
+def _numbers(given: list[str] | None) -> list[int] | None:
+    """ "1..3" and "1,2,3" and several of them as numbers."""
+    found: list[int] = []
+    for part in [part for text in given or () for part in text.split(",")]:
+        low, dots, high = part.partition("..")
+        if not low.strip().isdecimal() or (dots and not high.strip().isdecimal()):
+            raise typer.BadParameter(f"{part!r} is no number, and no range such as 1..5", param_hint="--steps")
+        found += range(int(low), int(high) + 1) if dots else [int(low)]
+    return found or None
+
+
+def _show(done: Evaluation) -> None:
+    names = [*dict.fromkeys(name for line in done.figures for name in line.measures)][:WIDEST]
+    columns = ["split", "steps", "items", *[f"{name} (95 %)" for name in names], "tokens", "cut"]
+    rows = [[f.group, f.steps or "", f.items, *_cells(f, names), _tokens(f), f.cut] for f in done.figures]
+    for note in done.notes:
+        console.note(note)
+    console.result(console.table("", columns, rows))
+    missing = f", {done.items - done.answered:,} not answered" if done.answered < done.items else ""
+    console.result(f"{done.items:,} items{missing}; everything in {done.out}")
+
+
+def _cells(line: Figures, names: list[str]) -> list[str]:
+    return [_figure(line.measures[name]) if name in line.measures else "-" for name in names]
+
+
+def _figure(measure: Measure) -> str:
+    unscored = f", {measure.unscored} unscored" if measure.unscored else ""
+    if measure.value is None:
+        return f"-{unscored}"
+    if measure.value > 1 or measure.high > 1:
+        return f"{measure.value:.2f} ({measure.low:.2f} to {measure.high:.2f}){unscored}"
+    return f"{measure.value:.1%} ({measure.low:.1%} to {measure.high:.1%}){unscored}"
+
+
+def _tokens(line: Figures) -> str:
+    return "-" if line.mean_tokens is None else f"{line.mean_tokens:.0f}"

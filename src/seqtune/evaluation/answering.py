@@ -1,0 +1,169 @@
+"""The first phase: every item of a suite answered once, by a model loaded here or by one that is served."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import xxhash
+
+from seqtune.data.example import Example, messages
+from seqtune.data.folder import write_lines
+from seqtune.errors import RecipeError, TeacherError
+from seqtune.evaluation.answers import Answer, answer_batches, model_name
+from seqtune.evaluation.ledger import Ledger, open_ledger
+from seqtune.evaluation.suite import Suite
+from seqtune.llm.asking import Teacher, each, open_teacher
+from seqtune.llm.reply import Failed, Reply
+from seqtune.llm.request import Message, Request
+from seqtune.training.model import Loaded
+
+Say = Callable[[int], object]
+SERVED = ("http://", "https://", "vllm:", "litellm:", "scripted:")  # models that are asked, not loaded
+
+
+class Unanswered(msgspec.Struct, frozen=True):
+    """One line of unanswered.jsonl: an item that the model gave no answer to, and why. It is never scored as wrong."""
+
+    item: str
+    model: str
+    reason: str
+
+
+class Answering(NamedTuple):
+    """How a model is asked; all of it but the last two is part of an answer's key.
+
+    Args:
+        max_new_tokens: where an answer is stopped.
+        batch_size: items that a local model answers at once.
+        store: the reply store of a served model; its own file in the run folder by default.
+        concurrency: the most requests in flight to a served model.
+    """
+
+    max_new_tokens: int = 256
+    batch_size: int = 100
+    store: str | Path | None = None
+    concurrency: int = 64
+
+
+def answer_suite(
+    model: str | Path | Loaded, suite: Suite, folder: Path, how: Answering, say: Say | None = None
+) -> dict[str, Answer]:
+    """Answers by item, kept in the folder's answers.jsonl: what is there already is not asked for again.
+
+    Raises:
+        RecipeError: no model can be loaded or asked by that name.
+        TeacherError: a served model that cannot be asked at all.
+        RunFolderError: the folder cannot be written.
+    """
+    keys = {item.id: answer_key(item, model, how) for item in suite.items}
+    with open_ledger(folder / "answers.jsonl", Answer) as ledger:
+        found = {item.id: old for item in suite.items if (old := ledger.find(keys[item.id]))}
+        if is_served(model):
+            new = asyncio.run(_ask_served(str(model), suite.items, keys, found, ledger, folder, how, say))
+        else:
+            new = _ask_local(model, suite.items, keys, found, ledger, how, say)
+    return found | new
+
+
+def is_served(model: str | Path | Loaded) -> bool:
+    """Whether a model is asked at an address, and not loaded here."""
+    return isinstance(model, str) and model.startswith(SERVED)
+
+
+def answer_key(item: Example, model: str | Path | Loaded, how: Answering) -> str:
+    """The key of an answer: hash of the prompt, the model (its weights' files, if it is a folder) and the settings."""
+    settings = {"max_new_tokens": how.max_new_tokens, "model": model_name(model), "weights": _weights(model)}
+    return xxhash.xxh3_128_hexdigest(msgspec.json.encode([item.id, prompt_of(item), settings]))
+
+
+def prompt_of(item: Example) -> list[dict[str, Any]]:
+    """The messages that the model is asked: all turns but its own last one."""
+    turns = messages(item)
+    return turns[:-1] if turns and turns[-1]["role"] == "assistant" else turns
+
+
+def _weights(model: str | Path | Loaded) -> list[tuple[str, int, int]]:
+    """What tells a folder's weights from those that were there before: names, sizes and times."""
+    if isinstance(model, Loaded) or not Path(model).is_dir():
+        return []
+    files = sorted(Path(model).glob("*.safetensors"))
+    return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+
+
+def _ask_local(
+    model: str | Path | Loaded,
+    items: Sequence[Example],
+    keys: Mapping[str, str],
+    found: Mapping[str, Answer],
+    ledger: Ledger[Answer],
+    how: Answering,
+    say: Say | None,
+) -> dict[str, Answer]:
+    new: dict[str, Answer] = {}
+    asked = answer_batches(
+        str(model).removeprefix("hf:") if isinstance(model, str) else model,
+        items, batch_size=how.batch_size, max_new_tokens=how.max_new_tokens, known=found,
+    )  # fmt: skip
+    for batch in asked:
+        named = [msgspec.structs.replace(one, key=keys[one.item]) for one in batch if one.item not in found]
+        ledger.add(named)
+        new |= {one.item: one for one in named}
+        if say:
+            say(len(found) + len(new))
+    return new
+
+
+async def _ask_served(
+    spec: str,
+    items: Sequence[Example],
+    keys: Mapping[str, str],
+    found: Mapping[str, Answer],
+    ledger: Ledger[Answer],
+    folder: Path,
+    how: Answering,
+    say: Say | None,
+) -> dict[str, Answer]:
+    new: dict[str, Answer] = {}
+    unanswered: list[Unanswered] = []
+    waiting = [item for item in items if item.id not in found]
+    async with open_teacher(spec, store=how.store or folder / "replies.sqlite", concurrency=how.concurrency) as ask:
+
+        async def one(item: Example) -> Reply | Failed:
+            return await ask(_request(ask, item, how))
+
+        async with aclosing(each(one, waiting, in_flight=2 * how.concurrency)) as outcomes:
+            async for item, outcome in outcomes:
+                if isinstance(outcome, Failed):
+                    if outcome.stops:
+                        raise TeacherError(f"{spec}: {outcome}", fix="mend it and run the same command again")
+                    unanswered.append(Unanswered(item.id, spec, str(outcome)))
+                    continue
+                new[item.id] = _served(item, spec, outcome, keys[item.id])
+                ledger.add([new[item.id]])
+                if say:
+                    say(len(found) + len(new))
+    write_lines(folder / "unanswered.jsonl", unanswered)
+    return new
+
+
+def _request(ask: Teacher, item: Example, how: Answering) -> Request:
+    if item.images:
+        raise RecipeError("an item has images, which `seqtune eval` does not send yet", fix="leave such items out")
+    said = tuple([Message(turn["role"], turn["content"]) for turn in prompt_of(item)])
+    return Request(model=ask.model, messages=said, temperature=0.0, max_tokens=how.max_new_tokens, cut_ok=True)
+
+
+def _served(item: Example, spec: str, reply: Reply, key: str) -> Answer:
+    tokens = reply.completion_tokens or None
+    return Answer(item.id, spec, reply.text, tokens, reply.finish_reason == "length", key)
+
+
+def prompts_of(items: Sequence[Example]) -> Iterator[str]:
+    """Each item's prompt as one text, for telling which item somebody else's answer is to."""
+    for item in items:
+        yield "\n\n".join(str(turn["content"]) for turn in prompt_of(item))

@@ -1,0 +1,45 @@
+"""The one figure of a run that may be quoted, or why none may."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from seqtune.evaluation.figures import ALL, Figures
+from seqtune.evaluation.statistics import Measure
+
+ENOUGH = 0.95  # of the items must be scored
+
+
+class Headline(msgspec.Struct, frozen=True):
+    """The figure that stands for a run.
+
+    Args:
+        measure: its name.
+        figure: with its interval, coverage and bounds.
+        refused: why it must not be quoted; "" where it may.
+    """
+
+    measure: str
+    figure: Measure
+    refused: str = ""
+
+
+def choose_headline(measure: str, lines: Sequence[Figures]) -> Headline:
+    """The measure over all items, refused where too few of them were scored.
+
+    Args:
+        measure: the suite's; where nothing of the name was measured, the first that was.
+        lines: the figures of a run.
+    """
+    whole = next((line for line in lines if line.group == ALL), lines[0])
+    name = measure if measure in whole.measures else next(iter(whole.measures), measure)
+    figure = whole.measures.get(name) or Measure(0, 0, None, 0.0, 1.0, whole.items, 0.0, 1.0)
+    if figure.coverage >= ENOUGH:
+        return Headline(name, figure)
+    bounds = f"it lies between {figure.worst:.1%} and {figure.best:.1%}" if name != "quality" else "it is not known"
+    return Headline(
+        name, figure, f"only {figure.of:,} of {figure.of + figure.unscored:,} items could be scored "
+        f"({figure.coverage:.1%}, at least {ENOUGH:.0%} are needed), so of {name} is only known that {bounds}",
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""The suites that ship with the package: a module each, named like the suite, with its items and its scorer."""
