@@ -21,6 +21,7 @@ from seqtune.evaluation.run import evaluate, judge
 from seqtune.evaluation.scoring import Scored, measures_of, score_steps
 from seqtune.evaluation.suite import GROUP, Suite, rows_suite
 from seqtune.evaluation.suites.chains import WordLists, chain_maker, chains, is_held_out, seed_words
+from seqtune.evaluation.tax import chain_taxes
 
 
 def answer_to(item, text, cut=False):
@@ -325,3 +326,65 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
     suite = Suite("one", chains((1,), per_length=1).items)
     with pytest.raises(RecipeError, match="no model can be loaded from"):
         evaluate(tmp_path / "empty", suite, out=tmp_path / "out")
+
+
+# --- splits of the suite `chains`, and its tax
+
+
+def test_results_on_lines_of_their_own_count_without_marks_and_only_in_their_order():
+    for item in chains((3,), per_length=30).items:
+        lines = [step.expected for step in item.steps]
+        for form in ("{}", "- {}", "{n}. {}", "Step {n}: {}", "**Result**: {}"):
+            text = "\n".join(form.format(line, n=n) for n, line in enumerate(lines, 1))
+            assert done(item, f"Here is what you asked for.\n\n{text}") == [True] * 3
+        if len({*lines}) == 3:
+            assert not all(done(item, "\n".join(lines[::-1])))
+
+
+def test_every_chain_of_the_tax_has_its_steps_as_single_tasks_on_the_right_input():
+    items = {item.id: item for item in chains((1, 2, 3), per_length=10, singles=True).items}
+    asked = [item for item in items.values() if len(item.steps) > 1]
+    assert len(asked) == 20
+    for item in asked:
+        singles = [items[one] for one in item.meta["singles"]]
+        assert [one.steps[0].expected for one in singles] == [step.expected for step in item.steps]
+        assert [one.input for one in singles] == [item.input, *[step.expected for step in item.steps[:-1]]]
+        assert [find_operation(one.steps[0].check).run(one.input) for one in singles] == [
+            step.expected for step in item.steps
+        ]
+
+
+def test_the_tax_is_what_single_steps_lose_in_a_chain():
+    suite = chains((1, 2), per_length=30, singles=True)
+    answers = {
+        item.id: answer_to(item, item.output if len(item.steps) == 1 else without_part(item, 1).text)
+        for item in suite.items
+    }
+    [tax] = chain_taxes(suite.items, judge(suite, answers))
+    assert (tax.steps, tax.chains, tax.alone.value, tax.in_chain.value, tax.tax.value) == (2, 30, 1.0, 0.5, 0.5)
+    assert tax.tax.low <= 0.5 <= tax.tax.high
+    assert chain_taxes(chains((1, 2), per_length=5).items, ()) == []
+
+
+def test_unseen_wordings_ask_for_the_same_steps_in_words_that_no_build_writes():
+    known = chains((1, 2, 3), per_length=20).items
+    both = chains((1, 2, 3), per_length=20, wordings="both").items
+    new = [item for item in both if item.meta["group"] == "unseen wordings"]
+    assert both[:60] == known
+    assert [(item.input, item.output) for item in new] == [(item.input, item.output) for item in known]
+    assert not {item.instruction for item in new} & {item.instruction for item in known}
+
+
+def test_splits_by_training_rows_hold_trained_operations_or_others_and_never_both(tmp_path):
+    maker, rng = chain_maker(("first_word", "last_word", "swap_ends")), Random(0)
+    path = tmp_path / "rows.jsonl"
+    write([maker.draw(2, rng, for_training=True) for _ in range(50)], path)
+    items = chains((1, 2), per_length=10, trained_on=str(path)).items
+    trained = {"first_word", "last_word", "swap_ends"}
+    for item in items:
+        checks = {step.check for step in item.steps}
+        assert checks <= trained if item.meta["group"] == "known operations" else not checks & trained
+    assert {item.meta["group"] for item in items} == {"known operations", "unseen operations"}
+    write([Example("Say hi.", "", "Hi!")], path)
+    with pytest.raises(RecipeError, match="is a step of these rows"):
+        chains(trained_on=str(path))

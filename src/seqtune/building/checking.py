@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from seqtune.building import style
 from seqtune.building.gold import find_operation
 from seqtune.data.example import Step, Verdict
+
+
+_LIST_MARK = re.compile(r"^\s*(?:[-*•]|\(?\d{1,2}[.)]|[Ss]tep \d{1,2}[.:])\s+")
 
 
 class Checked(NamedTuple):
@@ -31,6 +35,33 @@ def check_steps(steps: Sequence[Step], answer: str) -> tuple[Checked, ...]:
     """
     parts = style.split(answer, [step.mark for step in steps])
     return tuple([Checked(is_done(step, part), part) for step, part in zip(steps, parts, strict=True)])
+
+
+def check_lines(steps: Sequence[Step], answer: str) -> tuple[Checked, ...]:
+    """Check an answer whose parts bear no marks, or others than the steps': by lines that hold the right results.
+
+    A line counts, or what follows a number, a bullet or a colon in it, and only after the line of the step before.
+
+    Args:
+        steps: with their right results; one that no program can check is not told.
+        answer: the model's text, which may be anything.
+    """
+    lines = answer.splitlines()
+    found: list[Checked] = []
+    at = 0
+    for step in steps:
+        place = next((i for i in range(at, len(lines)) if _holds(lines[i], step)), None) if is_checkable(step) else None
+        found.append(
+            Checked(place is not None if is_checkable(step) else None, None if place is None else lines[place])
+        )
+        at = at if place is None else place + 1
+    return tuple(found)
+
+
+def _holds(line: str, step: Step) -> bool:
+    same, expected = find_operation(step.check).same, step.expected or ""
+    bare = _LIST_MARK.sub("", line.replace("**", "").replace("`", "")).strip()
+    return any(same(one, expected) for one in (line.strip(), bare, bare.partition(":")[2].strip()) if one)
 
 
 def is_done(step: Step, part: str | None) -> bool | None:

@@ -62,6 +62,12 @@ def evaluate(
     steps: Annotated[list[str] | None, typer.Option(help="Of chains: numbers of steps to test, e.g. 1..5.")] = None,
     per_length: Annotated[int | None, typer.Option(help="Of chains: items for each number of steps.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of chains: other seeds give other items.")] = None,
+    singles: Annotated[
+        bool, typer.Option("--singles", help="Of chains: ask each step by itself as well, for the chain tax.")
+    ] = False,
+    told: Annotated[
+        bool, typer.Option("--told", help="Of chains: say how to answer, to models not trained on seqtune's rows.")
+    ] = False,
     max_new_tokens: Annotated[int | None, typer.Option(help="Tokens of the longest answer.")] = None,
     set_: Sets = None,
     overwrite: Overwrite = False,
@@ -78,6 +84,7 @@ def evaluate(
     given: dict[str, Any] = {"model": model, "suite": suite, "out": out, "overwrite": overwrite or None}
     given |= {"responses": responses, "columns": mapping(columns), "data": data, "phase": phase}
     given |= {"steps": _numbers(steps), "per_length": per_length, "seed": seed, "max_new_tokens": max_new_tokens}
+    given |= {"singles": singles or None, "told": told or None}
     options = section_options("evaluate", EvaluateSettings, recipe, set_ or (), given)
     with console.progress("eval", "items") as report:
         done = run_evaluation(**options, say=lambda items: report(items))
@@ -106,6 +113,12 @@ def _show(done: Evaluation) -> None:
     for note in done.notes:
         console.note(note)
     console.result(console.table("", columns, rows))
+    for one in done.chain_taxes:
+        tax = f"{one.tax.value:.1%} ({one.tax.low:.1%} to {one.tax.high:.1%})"
+        console.result(
+            f"chain tax at {one.steps} steps: {tax}: of the steps of {one.chains:,} chains {_figure(one.alone)} are done"
+            f" when asked alone, {_figure(one.in_chain)} in the chain"
+        )
     missing = f", {done.items - done.answered:,} not answered" if done.answered < done.items else ""
     console.result(f"{done.items:,} items{missing}; everything in {done.out}")
 

@@ -37,12 +37,12 @@ class Ledger(Generic[Record]):
         return self._found.get(key)
 
     def add(self, records: Iterable[Record]) -> None:
-        """Write records whose keys are new, all at once.
+        """Write records that are new or say something new, all at once; of a key, the last counts.
 
         Raises:
             RunFolderError: the disk is full or the file cannot be written.
         """
-        new = {record.key: record for record in records if record.key not in self._found}
+        new = {record.key: record for record in records if record != self.find(record.key)}
         try:
             self._file.write(b"".join(msgspec.json.encode(record) + b"\n" for record in new.values()))
         except OSError as error:

@@ -24,6 +24,7 @@ from seqtune.evaluation.ledger import open_ledger
 from seqtune.evaluation.responses import match, read_responses
 from seqtune.evaluation.scoring import Scored, find_scorer
 from seqtune.evaluation.suite import Suite, open_suite, takes_rows
+from seqtune.evaluation.tax import ChainTax, chain_taxes
 from seqtune.training.model import PACKAGES, Loaded
 
 Phase = Literal["both", "answer", "judge"]
@@ -43,6 +44,7 @@ class Evaluation:
         items, answered: how many items there are, and how many of them the model answered.
         headline: the one figure to quote, or why none may be; None where nothing was scored yet.
         figures: a line for each split and number of steps, and one for all.
+        chain_taxes: of the suite `chains` with `singles`: what steps lose by standing in a chain.
         notes: what the reader has to know.
         wall_s: how long it took; cpu_s: processor seconds of all threads.
     """
@@ -55,6 +57,7 @@ class Evaluation:
     answered: int
     headline: Headline | None
     figures: tuple[Figures, ...]
+    chain_taxes: tuple[ChainTax, ...]
     notes: tuple[str, ...]
     wall_s: float
     cpu_s: float
@@ -224,6 +227,7 @@ def _described(folder: Path, task: Task, scored: Sequence[Scored] | None, wall_s
         answered=len(task.answers),
         headline=None if scored is None else choose_headline(task.suite.headline, lines),
         figures=tuple(lines),
+        chain_taxes=tuple(chain_taxes(task.suite.items, scored or ())),
         notes=task.notes,
         wall_s=wall_s,
         cpu_s=cpu_s,
@@ -235,7 +239,7 @@ def _write(done: Evaluation, task: Task, scored: Sequence[Scored] | None) -> Non
     counts = {"judge": done.judge, "items": done.items, "answered": done.answered, "notes": done.notes}
     if scored is not None:
         write_lines(done.out / "verdicts.jsonl", scored)
-        figures = {"headline": done.headline, "figures": done.figures}
+        figures = {"headline": done.headline, "figures": done.figures, "chain_taxes": done.chain_taxes}
         write_json(done.out / "metrics.json", {"suite": done.suite, "model": done.model, **counts, **figures})
     summary = {"command": "eval", "fingerprint": task.fingerprint, "finished": True, "settings": task.settings}
     spent = {"wall_s": done.wall_s, "cpu_s": done.cpu_s}

@@ -8,7 +8,7 @@ from itertools import takewhile
 import msgspec
 
 from seqtune.building import style
-from seqtune.building.checking import check_steps
+from seqtune.building.checking import check_lines, check_steps
 from seqtune.building.gold import same_text
 from seqtune.data.example import Example
 from seqtune.errors import RecipeError
@@ -100,9 +100,12 @@ def find_scorer(name: str) -> Scorer:
 def score_steps(item: Example, text: str) -> Findings:
     """Check an answer step by step; a missing part is a step not done, never an error.
 
-    A step counts only after the one before it; `order` says whether the parts that are there stand in their order.
+    A step counts only after the one before it; `order` says whether the parts that are there stand in their order. In an
+    answer without any of the steps' marks, which a model may not know, lines that hold the right results count.
     """
-    checked = check_steps(item.steps, text)
+    places = style.places(text, [step.mark for step in item.steps])
+    marked = any(place is not None for place in places) or not any(step.mark for step in item.steps)
+    checked = check_steps(item.steps, text) if marked else check_lines(item.steps, text)
     verdicts = tuple(
         [
             Verdict(place, step.check, found.done, found.part, step.expected, text=step.text)
@@ -110,7 +113,7 @@ def score_steps(item: Example, text: str) -> Findings:
         ]
     )
     measures = measures_of([verdict.done for verdict in verdicts])
-    measures["order"] = in_order(style.places(text, [step.mark for step in item.steps]))
+    measures["order"] = in_order(places)
     return Findings({"exact": float(same_text(text, item.output)), **measures}, verdicts)
 
 

@@ -30,6 +30,8 @@ class EvaluateSettings(Strict):
         steps: of `chains`: the numbers of steps to test, e.g. [1, 2, 3].
         per_length: of `chains`: items for each number of steps.
         seed: of `chains`: other seeds give other items.
+        singles: of `chains`: ask each step by itself as well, for the chain tax.
+        told: of `chains`: say in each request how to answer, for models that know nothing of seqtune's rows.
         options: other options of the suite, by name.
     """
 
@@ -48,4 +50,6 @@ class EvaluateSettings(Strict):
     steps: list[Count] | None = None
     per_length: Count | None = None
     seed: int | None = None
+    singles: bool | None = None
+    told: bool | None = None
     options: dict[str, Any] = Field(default_factory=dict)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import xxhash
 
+from seqtune.building.checking import is_checkable
 from seqtune.data.example import Example
 from seqtune.data.reader import read
 from seqtune.errors import DataError, RecipeError, did_you_mean
@@ -149,10 +150,16 @@ def _made(name: str, part: str, data: str | Path | None, options: dict[str, Any]
 def rows_suite(path: str | Path) -> Suite:
     """The rows of a file as a suite; rows without steps are left out, and dialogues, whose answers stand in many turns.
 
+    Where some steps can be checked by no program, the headline is the share of those that can.
+
     Raises:
         DataError: no row of it can be an item.
     """
     items = {example.id: example for example in read(str(path)) if example.steps and not example.turns}
     if not items:
         raise DataError("no row has steps to check", where=str(path), fix="give a file that `seqtune build` wrote")
-    return Suite(str(path), tuple(items.values()))
+    open_steps = sum(not is_checkable(step) for item in items.values() for step in item.steps)
+    if not open_steps:
+        return Suite(str(path), tuple(items.values()))
+    note = f"{open_steps:,} steps have no check: whether all steps of an item are done can only be told by a judge"
+    return Suite(str(path), tuple(items.values()), headline="soft", notes=(note,))

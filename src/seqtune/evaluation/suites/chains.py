@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from itertools import pairwise
 from random import Random
+from typing import Literal
 
 import msgspec
 import xxhash
@@ -17,8 +18,9 @@ import xxhash
 from seqtune.building.gold import Operation, Skip, find_operation
 from seqtune.building.gold import operations as all_operations
 from seqtune.building.style import Style
-from seqtune.building.weaving import Means, Table, apply, draw_operations, weave
+from seqtune.building.weaving import Means, Part, Table, apply, draw_operations, weave
 from seqtune.data.example import Example, Origin
+from seqtune.data.reader import read
 from seqtune.errors import RecipeError
 from seqtune.evaluation.suite import GROUP, Suite, suite
 
@@ -38,7 +40,39 @@ WORD_OPERATIONS = (
     "last_word",
 )
 
+# Others on lists of words, for splits of operations that a model was not trained on.
+LATER_OPERATIONS = ("sort_words", "upper_case", "double_words", "longest_word", "count_words", "remove_vowels")
+
+SINGLES = "singles"  # the column of a chain's `meta` with the ids of its steps as items of their own
+
 Pairs = Collection[tuple[str, str]]
+
+
+def _asked_for(asks: Sequence[str]) -> str:
+    parts = "".join(f"\n- {ask}" for ask in asks)
+    return f"I want {len(asks)} things from you, from top to bottom:{parts}"
+
+
+def _jobs(asks: Sequence[str]) -> str:
+    names = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+    jobs = [f"Job {names[i] if i < len(names) else i + 1}: {ask}." for i, ask in enumerate(asks)]
+    return " ".join(["Some jobs, each on what the last one gave.", *jobs])
+
+
+def _arrows(asks: Sequence[str]) -> str:
+    return "Please run this pipeline: " + " => ".join(asks)
+
+
+def _please(asks: Sequence[str]) -> str:
+    return f"Would you please {asks[0]}?"
+
+
+# Wordings of whole requests that no build uses: a model that was trained on seqtune's rows has seen none of them.
+UNSEEN_FRAMES = (_asked_for, _jobs, _arrows)
+UNSEEN_SINGLE_FRAMES = (_please, _arrows)
+
+HOW_TO_ANSWER = "Write the result of each step on a line of its own, in this order, and nothing else."
+HOW_TO_ANSWER_ONE = "Write the result and nothing else."
 
 
 @dataclass(frozen=True)
@@ -189,16 +223,29 @@ def chains(
     per_length: int = 100,
     seed: int = 0,
     maker: ChainMaker | None = None,
+    operations: Sequence[str] = (),
+    trained_on: str = "",
+    wordings: Literal["known", "unseen", "both"] = "known",
+    singles: bool = False,
+    told: bool = False,
     unseen_pairs: bool = False,
     group: str = "",
 ) -> Suite:
-    """The suite `chains`: fresh chains of operations on texts that no training row of seqtune holds.
+    """Fresh chains of operations on texts that no training row of seqtune holds.
 
     Args:
         steps: the numbers of steps to test.
         per_length: items for each of them; a smaller number gives the first of those of a larger one.
         seed: other seeds give other items.
-        maker: draws them; by default from `WORD_OPERATIONS`.
+        maker: draws them; by default from `operations`.
+        operations: names of those to draw from; by default `WORD_OPERATIONS`.
+        trained_on: a file of training rows. Chains are then drawn from the operations that these hold, and of those
+            that they do not hold come others, as the split "unseen operations"; see `WORD_OPERATIONS` for both.
+        wordings: of the whole request: those that builds use, others that no build uses, or both as two splits.
+        singles: ask each step of each chain by itself as well, on the right result of the step before: what is lost in
+            the chain is the chain tax.
+        told: say in each request how to answer, for models that were not trained on seqtune's rows and cannot know how
+            these mark the parts of an answer.
         unseen_pairs: only chains that hold one of the maker's unseen pairs, in place of none that does.
         group: what this split is called in the results.
 
@@ -207,14 +254,92 @@ def chains(
     """
     if not steps or min(steps) < 1 or per_length < 1:
         raise RecipeError(f"steps is {[*steps]} and per_length {per_length}", fix="give numbers above 0")
-    maker = maker or chain_maker(seed=seed)
+    makers = {group: maker or chain_maker(operations or WORD_OPERATIONS, seed=seed)}
+    if trained_on:
+        makers = _split_by_training(trained_on, operations, seed, group)
     items: dict[str, Example] = {}
-    for count in steps:
-        wanted = len(items) + per_length
-        for i in range(100 * per_length):
-            if len(items) == wanted:
-                break
-            rng = Random(f"{seed}/{group}/{count}/{i}")
-            item = maker.draw(count, rng, for_training=False, unseen=unseen_pairs)
-            items.setdefault(item.id, msgspec.structs.replace(item, meta={GROUP: group}))
+    for name, one in makers.items():
+        for count in steps:
+            _draw_chains(items, one, count, per_length, seed, name, unseen_pairs)
+    if wordings != "known":
+        reworded = [_reword(item, seed) for item in items.values()]
+        items = {item.id: item for item in [*(items.values() if wordings == "both" else ()), *reworded]}
+    if told:
+        items = {one.id: one for one in map(_told, items.values())}
+    if singles:
+        items = _with_singles(items, told)
     return Suite("chains", tuple(items.values()))
+
+
+def _draw_chains(
+    items: dict[str, Example], maker: ChainMaker, count: int, wanted: int, seed: int, group: str, unseen: bool
+) -> None:
+    """Put `wanted` new chains among the items, or as many as a hundred times as many tries give."""
+    most = len(items) + wanted
+    for i in range(100 * wanted):
+        if len(items) == most:
+            return
+        rng = Random(f"{seed}/{group}/{count}/{i}")
+        item = maker.draw(count, rng, for_training=False, unseen=unseen)
+        items.setdefault(item.id, msgspec.structs.replace(item, meta={GROUP: group}))
+
+
+def _split_by_training(path: str, operations: Sequence[str], seed: int, group: str) -> dict[str, ChainMaker]:
+    """Makers of the two splits, by what training rows hold.
+
+    Raises:
+        RecipeError: the rows hold none of the operations.
+    """
+    trained = {step.check for row in read(path) for step in row.steps}
+    names = operations or (*WORD_OPERATIONS, *LATER_OPERATIONS)
+    known = [name for name in names if name in trained]
+    if not known:
+        what = f"none of {', '.join(names)} is a step of these rows"
+        raise RecipeError(
+            what, where=path, fix="name operations that they hold: --set evaluate.options.operations=[...]"
+        )
+    makers = {group or "known operations": chain_maker(known, seed=seed)}
+    if unseen := [name for name in names if name not in trained]:
+        makers["unseen operations"] = chain_maker(unseen, seed=seed)
+    return makers
+
+
+def _reword(item: Example, seed: int) -> Example:
+    """The same chain asked for in a wording that no build uses."""
+    rng = Random(f"{seed}/{item.id}/wording")
+    asks = [step.text for step in item.steps]
+    frame = rng.choice(UNSEEN_FRAMES if len(asks) > 1 else UNSEEN_SINGLE_FRAMES)
+    group = ", ".join(filter(None, [str(item.meta.get(GROUP, "")), "unseen wordings"]))
+    return msgspec.structs.replace(item, instruction=frame(asks), meta={**item.meta, GROUP: group})
+
+
+def _told(item: Example) -> Example:
+    """The same, with how to answer."""
+    how = HOW_TO_ANSWER if len(item.steps) > 1 else HOW_TO_ANSWER_ONE
+    return msgspec.structs.replace(item, instruction=f"{item.instruction}\n\n{how}")
+
+
+def _with_singles(items: Mapping[str, Example], told: bool) -> dict[str, Example]:
+    """The items, each chain with the ids of its steps as items of their own, and these."""
+    found: dict[str, Example] = {}
+    alone: dict[str, Example] = {}
+    for item in items.values():
+        own = [_single(item, i) for i in range(len(item.steps))] if len(item.steps) > 1 else []
+        own = [*map(_told, own)] if told else own
+        meta = {**item.meta, SINGLES: [one.id for one in own]} if own else item.meta
+        found[item.id] = msgspec.structs.replace(item, meta=meta)
+        alone |= {one.id: one for one in own}
+    return found | {id: one for id, one in alone.items() if id not in found}
+
+
+def _single(item: Example, place: int) -> Example:
+    """One step of a chain as a task of its own, on the right result of the step before."""
+    step = item.steps[place]
+    text = item.steps[place - 1].expected if place else item.input
+    operation, rng = find_operation(step.check), Random(f"{item.id}/{place}")
+    ask = rng.choice(operation.wordings).format(it="the input", **step.args)
+    part = Part(ask, step.expected or "", operation.label, step.kind, step.check, step.args)
+    source = Example("", text or "", origin=item.origin[:1])
+    made = weave(source, [part], Means("operations", 1, rng.getrandbits(63), 0, "labelled", False, _no_table))
+    assert isinstance(made, Example)
+    return msgspec.structs.replace(made, meta={GROUP: "single steps"})
