@@ -15,6 +15,7 @@ from seqtune.building.style import STYLES, ambiguous, join, marks
 from seqtune.data.example import Example, Origin, Step, Turn
 from seqtune.errors import RunFolderError
 from seqtune.report import write_report
+from seqtune.report.losses import SPEEDS, _speeds
 from seqtune.report.plot import (
     LABEL_GAP,
     WIDTH,
@@ -30,10 +31,11 @@ from seqtune.report.plot import (
     spread,
     ticks,
 )
-from seqtune.report.runs import find_runs
+from seqtune.report.runs import Run, find_runs
 from seqtune.report.samples import pick_pairs
 from seqtune.report.steps import Segment, find_answers, find_asks, shorten_segments, show_row
 
+PLOTS = ("Training loss over tokens seen", "Tokens per second by step", "Memory in use by step")
 EVIL = '<script>alert(1)</script>" "onload="x()" \' & </style> </title> --> ]]>'
 
 
@@ -70,13 +72,22 @@ def write_build(folder, pairs, **summary):
     return folder
 
 
-def write_training(folder, losses=((10, 2.0), (20, 0.125))):
+def write_training(folder, losses=((10, 2.0), (20, 0.125)), **more):
     folder.mkdir(parents=True, exist_ok=True)
-    write_lines(folder / "losses.jsonl", [{"step": i, "tokens": t, "loss": v} for i, (t, v) in enumerate(losses)])
+    lines = [{"step": i, "tokens": t, "loss": v, "wall_s": 1 + i / 2} for i, (t, v) in enumerate(losses)]
+    write_lines(folder / "losses.jsonl", [line | more for line in lines])
     figures = {"rows": 5, "tokens": 1234, "parameters": 555264, "wall_s": 2.0, "seed": 3}
     summary = {"command": "train", "finished": True, "settings": {"epochs": 3}, "versions": {"torch": "2.13.0"}}
     (folder / "run.json").write_text(json.dumps(summary | figures))
     return folder
+
+
+def verdict_line(item, row):
+    steps = [
+        {"step": i, "check": "c", "done": ok, "found": "f" if ok else None, "expected": "the gold"}
+        for i, ok in enumerate(row, 1)
+    ]
+    return {"item": item.id, "measures": {}, "steps": steps}
 
 
 def write_evaluation(folder, model, items, texts, group="", done=()):
@@ -89,17 +100,12 @@ def write_evaluation(folder, model, items, texts, group="", done=()):
         for item, text in zip(items, texts, strict=True)
     ]
     write_lines(folder / "answers.jsonl", answers)
-    verdicts = [
-        {"item": item.id, "step": i, "check": "c", "done": ok, "found": "f" if ok else None, "expected": "the gold"}
-        for item, row in zip(items, done, strict=True)
-        for i, ok in enumerate(row, 1)
-    ]
-    write_lines(folder / "verdicts.jsonl", verdicts)
+    write_lines(folder / "verdicts.jsonl", [verdict_line(item, row) for item, row in zip(items, done, strict=True)])
     whole = {"done": 1, "of": 4, "value": 0.25, "low": 0.046, "high": 0.699}
     none = {"done": 0, "of": 0, "value": None, "low": 0.0, "high": 1.0}
     figures = {
-        "group": group, "steps": 2, "items": 4, "exact": whole, "all_steps": whole, "per_step": none,
-        "by_position": [whole, whole], "unscored": 1, "cut": 2, "mean_tokens": 3.5,
+        "group": group, "steps": 2, "items": 4, "measures": {"exact": whole, "strict": whole, "soft": none},
+        "by_position": [whole, whole], "answered": 4, "unscored_steps": 1, "cut": 2, "mean_tokens": 3.5,
     }  # fmt: skip
     (folder / "metrics.json").write_text(json.dumps({"suite": "chains", "figures": [figures]}))
     settings = {"model": str(model), "suite": "chains"}
@@ -152,7 +158,7 @@ def test_the_whole_loop_is_on_one_page(tmp_path):
         "5–70", "✗ missing", "the gold", "every step done", "torch 2.13.0", "seqtune eval",
     ):  # fmt: skip
         assert told in text, told
-    assert text.count('class="plot"') == 3
+    assert text.count('class="plot"') == 4
 
 
 def test_nothing_that_a_user_wrote_becomes_markup(tmp_path):
@@ -227,6 +233,43 @@ def test_a_folder_without_losses_has_a_table_and_no_plot(tmp_path):
     text = page_of(tmp_path)
     assert "No losses were written." in text
     assert 'class="plot"' not in text
+
+
+def test_speed_and_memory_are_drawn_beside_the_losses_for_each_run(tmp_path):
+    for name in ("it", "sit"):
+        write_training(tmp_path / name, memory_bytes=5e8)
+    text = write_report(tmp_path).read_text()
+    assert [text.count(f"<title>{title}</title>") for title in PLOTS] == [1, 1, 1]
+    assert text.count("<polyline") == 6
+    assert "500M" in text
+
+
+@pytest.mark.parametrize("memory", [{}, {"memory_bytes": 0}, {"memory_bytes": None}])
+def test_memory_that_nobody_knows_is_not_drawn_as_none_in_use(tmp_path, memory):
+    write_training(tmp_path, **memory)
+    text = write_report(tmp_path).read_text()
+    assert [title in text for title in PLOTS] == [True, True, False]
+    assert "Memory: of" not in text
+
+
+@given(steps=st.integers(2, 3000), speed=st.floats(1, 1e6))
+def test_a_run_of_even_speed_is_drawn_as_a_level_line_to_its_end(steps, speed, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("speed")
+    write_lines(
+        folder / "losses.jsonl", [{"step": i, "tokens": 7 + speed * i, "wall_s": i} for i in range(1, steps + 1)]
+    )
+    line = _speeds(Run(folder, "run", "train", {}))
+    assert [value for _, value in line] == pytest.approx([speed] * len(line), rel=1e-6)
+    assert line[-1][0] == steps
+    assert 0 < len(line) <= SPEEDS
+
+
+def test_a_build_whose_chain_of_thought_rows_ran_out_says_so(tmp_path):
+    reasons = {"skipped": {}, "failed": {}, "missing": {"chain-of-thought rows: no more": 15}}
+    write_build(tmp_path, [chained()], made={"operations": 9, "thoughts": 1}, asked={"thoughts": 0.2}, reasons=reasons)
+    text = write_report(tmp_path).read_text()
+    assert "<td>thoughts</td>" in text
+    assert "<td>missing</td><td>chain-of-thought rows: no more</td>" in text
 
 
 def test_the_demo_shows_the_rows_that_it_drew_and_its_caveat(tmp_path):

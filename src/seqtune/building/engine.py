@@ -17,6 +17,7 @@ import msgspec
 import xxhash
 
 from seqtune.building.flow import (
+    NO_MORE_THOUGHTS,
     Chained,
     Counts,
     Halt,
@@ -27,7 +28,7 @@ from seqtune.building.flow import (
     outcomes,
     taught_outcomes,
 )
-from seqtune.building.mix import Mix
+from seqtune.building.mix import THOUGHTS, Mix
 from seqtune.building.settings import ONLY_RUNNING, BuildSettings, check_build, describe
 from seqtune.building.tokens import count_tokens
 from seqtune.data.example import Example
@@ -48,7 +49,8 @@ class Build:
         out: the run folder.
         finished: False where the user stopped it: the rows that were not at their end are left out.
         examples, skipped, failed: numbers of rows; together the rows read.
-        reasons: why rows were skipped or failed, by number of rows.
+        reasons: why rows were skipped or failed, by number of rows; and where chain-of-thought rows ran out, how many
+            are "missing".
         made: rows of each part of the mix; `asked` holds the shares that the recipe asked for.
         steps: rows by number of steps.
         control: numbers of rows (and tokens) of the control set, where there is one.
@@ -239,9 +241,9 @@ def _finish(planned: Plan, counts: Counts, control: dict[str, int], wall_s: floa
         examples=counts.examples,
         skipped=counts.skipped.total(),
         failed=counts.failed.total(),
-        reasons={"skipped": dict(counts.skipped.most_common()), "failed": dict(counts.failed.most_common())},
+        reasons=_reasons(counts),
         made=dict(counts.made.most_common()),
-        asked=describe(planned.mix),
+        asked=describe(planned.mix, planned.settings.thoughts),
         steps={str(steps): rows for steps, rows in sorted(counts.steps.items())},
         control=control,
         teacher=_taught(counts) if planned.settings.llm else {},
@@ -250,9 +252,14 @@ def _finish(planned: Plan, counts: Counts, control: dict[str, int], wall_s: floa
     )
 
 
+def _reasons(counts: Counts) -> dict[str, dict[str, int]]:
+    reasons = {"skipped": dict(counts.skipped.most_common()), "failed": dict(counts.failed.most_common())}
+    return {**reasons, "missing": {NO_MORE_THOUGHTS: counts.missing}} if counts.missing else reasons
+
+
 def _taught(counts: Counts) -> dict[str, Any]:
     """What the teacher did and cost, as JSON."""
-    tally, spent, kept = counts.tally, counts.spent, max(counts.examples, 1)
+    tally, spent, kept = counts.tally, counts.spent, max(counts.examples - counts.made[THOUGHTS], 1)
     stages = {name: asdict(stage) for name, stage in tally.stages.items()}
     calls = sum(stage.calls for stage in tally.stages.values())
     tokens = sum(stage.prompt_tokens + stage.completion_tokens for stage in tally.stages.values())

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Iterator, Sequence
-from contextlib import AsyncExitStack, aclosing, contextmanager, suppress
+from contextlib import AsyncExitStack, aclosing, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from operator import itemgetter
@@ -17,10 +17,10 @@ from typing import Any, NamedTuple, TypeVar
 
 from seqtune.building.contamination import load_overlap
 from seqtune.building.gold import Skip
-from seqtune.building.mix import Mix, transform
+from seqtune.building.mix import Made, Mix, take_thought, transform
 from seqtune.building.near import NearSet
 from seqtune.building.prompting import few_shot_order
-from seqtune.building.settings import BuildSettings
+from seqtune.building.settings import BuildSettings, ThoughtSettings
 from seqtune.building.teaching import NoAnswer, Tally, Teachers, Unreadable
 from seqtune.data.detection import Detection
 from seqtune.data.example import Example
@@ -36,6 +36,7 @@ from seqtune.llm.reply import Stopped
 
 DUPLICATE = "the same row, with the same own id, stands earlier"
 NEAR_DUPLICATE = "nearly the same row stands earlier"
+NO_MORE_THOUGHTS = "chain-of-thought rows: their source holds no more, and none is repeated"
 BLOCK_ROWS = 256  # of these, rows that share a few-shot order are asked together, so that prefix caches keep hitting
 AHEAD_ROWS = 4096  # finished rows that wait for a slow one before them, of about 8 kB each
 INPUT_WORDS = 12  # of each end of an input, by which near-duplicates are told
@@ -44,6 +45,7 @@ TICK_S = 0.5
 
 Result = TypeVar("Result")
 OnDetect = Callable[[Detection], object]
+Overlap = Callable[[Example], "str | None"]
 
 
 @dataclass
@@ -71,6 +73,7 @@ class Counts:
     failed: Counter[str] = field(default_factory=Counter)
     made: Counter[str] = field(default_factory=Counter)
     steps: Counter[int] = field(default_factory=Counter)
+    missing: int = 0  # chain-of-thought rows that the share asked for, and their source did not hold
     rows_in_all: int | None = None
     worked: int = 0  # rows that came to their end, in whatever order; `done` are those in the order of the source
     model: str = ""
@@ -145,7 +148,15 @@ def outcomes(
         DataError: the source cannot be read; with `strict`, at the first bad row.
         TeacherError: a chain asks a teacher.
     """
-    for row in _prepared(settings, counts, _overlap(settings), on_detect):
+    overlap = _overlap(settings)
+    made = _untaught(settings, mix, counts, overlap, on_detect)
+    return _with_thoughts(made, settings, counts, overlap, on_detect)
+
+
+def _untaught(
+    settings: BuildSettings, mix: Mix, counts: Counts, overlap: Overlap | None, on_detect: OnDetect | None
+) -> Generator[Outcome, None, None]:
+    for row in _prepared(source_rows(settings, on_detect), settings, counts, overlap):
         outcome = _at_once(_outcome(row, mix, None))
         _count(counts, outcome)
         yield outcome
@@ -161,19 +172,69 @@ def _at_once(work: Coroutine[Any, Any, Result]) -> Result:
     raise AssertionError("a chain waits for something other than a teacher")
 
 
-Overlap = Callable[[Example], "str | None"]
-
-
 def _overlap(settings: BuildSettings) -> Overlap | None:
     return load_overlap(settings.contamination) if settings.contamination else None
 
 
+def _with_thoughts(
+    made: Generator[Outcome, None, None],
+    settings: BuildSettings,
+    counts: Counts,
+    overlap: Overlap | None,
+    on_detect: OnDetect | None,
+) -> Generator[Outcome, None, None]:
+    """The outcomes, with chain-of-thought rows among them where the settings ask for some."""
+    given = settings.thoughts
+    if given is None:
+        return made
+    found = _rows(given, on_detect)
+    # What cannot be read is told before a teacher is asked for anything.
+    found = _strictly(chain([*islice(found, 1)], found), settings)
+    return _interleaved(made, _thoughts(found, settings, counts, overlap), given.share, counts)
+
+
+def _thoughts(
+    found: Iterator[Example | Failure], settings: BuildSettings, counts: Counts, overlap: Overlap | None
+) -> Iterator[Outcome]:
+    for row in _prepared(found, settings, counts, overlap):
+        outcome = _finished(take_thought(row, settings.seed), row) if isinstance(row, Example) else row
+        _count(counts, outcome)
+        yield outcome
+
+
+def _interleaved(
+    made: Generator[Outcome, None, None], thoughts: Iterator[Outcome], share: float, counts: Counts
+) -> Generator[Outcome, None, None]:
+    """Thoughts spread evenly among the outcomes, so that after each the share is right to within one row.
+
+    What comes when depends on the examples before it alone, so that `--limit` gives a prefix.
+    """
+    written = taken = 0  # `counts` may be ahead by a block of rows
+    with closing(made):
+        for outcome in made:
+            yield outcome
+            written += isinstance(outcome, Chained)
+            while _is_due(written, taken, share):
+                for thought in thoughts:
+                    yield thought
+                    if isinstance(thought, Chained):
+                        break
+                else:
+                    counts.missing += 1
+                written, taken = written + 1, taken + 1
+
+
+def _is_due(written: int, taken: int, share: float) -> bool:
+    """Whether the share is met better, or as well, with one more of them at the end."""
+    return taken + 0.5 <= share * (written + 1) + 1e-9
+
+
 def _prepared(
-    settings: BuildSettings, counts: Counts, overlap: Overlap | None, on_detect: OnDetect | None
+    found: Iterable[Example | Failure], settings: BuildSettings, counts: Counts, overlap: Overlap | None
 ) -> Iterator[Example | Skipped | Failure]:
     """The rows as read; those that need no chain to know their end, as that."""
     seen = IdSet() if settings.duplicates == "skip" else None
-    for row in source_rows(settings, on_detect):
+    for row in found:
         counts.read += 1
         if isinstance(row, Failure):
             yield row
@@ -195,11 +256,18 @@ def source_rows(settings: BuildSettings, on_detect: OnDetect | None = None) -> I
     Raises:
         DataError: a source cannot be read; with `strict`, at the first bad row.
     """
-    found = chain.from_iterable(
+    return _strictly(islice(_rows(settings, on_detect), settings.limit), settings)
+
+
+def _rows(settings: BuildSettings | ThoughtSettings, on_detect: OnDetect | None) -> Iterator[Example | Failure]:
+    return chain.from_iterable(
         rows(source, format=settings.format, columns=settings.columns, on_detect=on_detect)
         for source in settings.sources
     )
-    for row in islice(found, settings.limit):
+
+
+def _strictly(found: Iterable[Example | Failure], settings: BuildSettings) -> Iterator[Example | Failure]:
+    for row in found:
         if settings.strict and isinstance(row, Failure):
             raise DataError(str(row), fix=f"{row.fix or 'mend the row'}; without --strict it is counted and left out")
         yield row
@@ -218,6 +286,10 @@ async def _outcome(row: Example | Skipped | Failure, mix: Mix, teachers: Teacher
         reason = f"the teacher's reply cannot be read ({error.stage})"
         fix = "see what it wrote; another teacher, or another style, may keep to the form"
         return Failure(*_place(row), reason, shorten(error.reply), fix, reply=error.reply, key=error.key)
+    return _finished(made, row)
+
+
+def _finished(made: Made | Skip, row: Example) -> Chained | Skipped:
     if isinstance(made, Skip):
         return Skipped(made, row)
     return Chained(made.example, made.control or row, made.title)
@@ -256,8 +328,22 @@ def taught_outcomes(
         TeacherError: the teacher cannot be asked as it was named.
         StoreError: the reply store cannot be used.
     """
+    overlap = _overlap(settings)
+    made = _taught(settings, mix, counts, halt, overlap, on_detect, on_progress)
+    return _with_thoughts(made, settings, counts, overlap, on_detect)
+
+
+def _taught(
+    settings: BuildSettings,
+    mix: Mix,
+    counts: Counts,
+    halt: Halt,
+    overlap: Overlap | None,
+    on_detect: OnDetect | None,
+    on_progress: OnProgress | None,
+) -> Generator[Outcome, None, None]:
     loop = asyncio.new_event_loop()
-    blocks = _taught_blocks(settings, mix, counts, halt, on_detect, on_progress)
+    blocks = _taught_blocks(settings, mix, counts, halt, overlap, on_detect, on_progress)
     with _stopped_by_the_user(halt, loop):
         coming: asyncio.Future[list[Outcome] | None] | None = None
         try:
@@ -302,10 +388,10 @@ async def _taught_blocks(
     mix: Mix,
     counts: Counts,
     halt: Halt,
+    overlap: Overlap | None,
     on_detect: OnDetect | None,
     on_progress: OnProgress | None,
 ) -> AsyncGenerator[list[Outcome], None]:
-    overlap = _overlap(settings)
     settle = _settler(settings, counts, overlap)
     async with AsyncExitStack() as stack:
         teachers = await open_teachers(stack, settings, counts)
@@ -318,7 +404,7 @@ async def _taught_blocks(
             counts.worked += 1
             return item[0], outcome
 
-        items = _asked_together(_prepared(settings, counts, overlap, on_detect), settings.seed)
+        items = _asked_together(_prepared(source_rows(settings, on_detect), settings, counts, overlap), settings.seed)
         found = each_in_order(work, items, in_flight=_rows_in_flight(settings), ahead=AHEAD_ROWS)
         async with aclosing(found) as results:
             waiting: list[tuple[int, Outcome]] = []

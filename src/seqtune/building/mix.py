@@ -8,15 +8,17 @@ from inspect import isawaitable
 from typing import Any, Literal, NamedTuple
 
 import xxhash
+from msgspec import structs
 
 from seqtune.building.gold import Skip
 from seqtune.building.style import Style
 from seqtune.building.table import open_table
 from seqtune.building.teaching import Line, Teachers
 from seqtune.building.weaving import Chain, Means
-from seqtune.data.example import Example
+from seqtune.data.example import Example, Origin
 
 PLAIN = "plain"
+THOUGHTS = "thoughts"
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,15 @@ def _drawn(portions: Sequence[Portion], draw: float) -> int | None:
 
 def _plain(example: Example) -> Made | Skip:
     return Made(PLAIN, example) if example.output or example.turns else Skip("the row has no output")
+
+
+def take_thought(example: Example, seed: int) -> Made | Skip:
+    """A chain-of-thought row as it is, with a line of lineage that says what it is there for."""
+    made = _plain(example)
+    if isinstance(made, Skip):
+        return made
+    origin = (*example.origin, Origin(THOUGHTS, parent=example.id, seed=seed))
+    return Made(THOUGHTS, structs.replace(example, origin=origin), example)
 
 
 def _hash(seed: int, row_id: str, purpose: str) -> int:

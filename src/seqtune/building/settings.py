@@ -10,7 +10,7 @@ from pydantic import Field
 from seqtune.building.gates import gates
 from seqtune.building.gold import operations
 from seqtune.building.manual import WRITTEN
-from seqtune.building.mix import Mix, Portion
+from seqtune.building.mix import PLAIN, THOUGHTS, Mix, Portion
 from seqtune.building.weaving import Chain, chains
 from seqtune.errors import did_you_mean
 from seqtune.recipe import Document, Location, Strict, check, options_model
@@ -38,6 +38,26 @@ class ChainSettings(Strict):
     dialogue: bool = False
 
 
+class ThoughtSettings(Strict):
+    """The `thoughts:` part: chain-of-thought rows that come into the result as they are.
+
+    Args:
+        from_: a file, a folder, a hub id, or a list of these ("from" in YAML); taken in their order, as far as needed.
+        share: of the examples written, 0 to 1.
+        format, columns: as for the rows of the build.
+    """
+
+    from_: str | list[str] = Field(alias="from")
+    share: Annotated[float, Field(gt=0, lt=1)]
+    format: str = "auto"
+    columns: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def sources(self) -> list[str]:
+        """What is read, one after the other."""
+        return [self.from_] if isinstance(self.from_, str) else self.from_
+
+
 class BuildSettings(Strict):
     """The `build:` section.
 
@@ -47,6 +67,9 @@ class BuildSettings(Strict):
         columns: our name -> the file's column, e.g. {"instruction": "prompt"}.
         chains: the chains of the mix, by name or with options.
         plain: share of rows that stay as they are; what the chains' shares leave by default.
+        thoughts: chain-of-thought rows spread evenly among the others, {"from": FILE, "share": 0.1}: so much of the
+            examples written, and of the control set; taken in the file's order (shuffle a sorted one), none twice.
+            Where the file ends first there are fewer, and it is said. "format" and "columns" as for the other rows.
         parallel: the same rows in another language, for the chains that translate.
         paraphrases: rows with paraphrases of the inputs, for the chains that paraphrase.
         unfit: what becomes of a row that no chain fits.
@@ -79,6 +102,7 @@ class BuildSettings(Strict):
     columns: dict[str, str] = Field(default_factory=dict)
     chains: list[dict[str, Any]] = Field(min_length=1)
     plain: Annotated[float, Field(ge=0, lt=1)] | None = None
+    thoughts: ThoughtSettings | None = None
     parallel: str = ""
     paraphrases: str = ""
     unfit: Literal["skip", "plain"] = "skip"
@@ -120,7 +144,9 @@ def check_build(document: Document) -> tuple[BuildSettings | None, Mix | None, l
     section = document.values.get("build")
     if not isinstance(section, dict):
         return None, None, [f"{document.place(('build',))}: a build needs a section 'build:' with 'from' and 'chains'"]
-    settings, problems = check(document, ("build",), section, BuildSettings)
+    thoughts, problems = _check_thoughts(document, section)
+    settings, more = check(document, ("build",), {**section, "thoughts": thoughts}, BuildSettings)
+    problems += more
     given = section.get("chains")
     portions: list[Portion] = []
     for i, entry in enumerate(given if isinstance(given, list) else []):
@@ -134,6 +160,13 @@ def check_build(document: Document) -> tuple[BuildSettings | None, Mix | None, l
         return settings, None, problems
     shared, problems = _share_out(portions, settings.plain, document)
     return settings, Mix(tuple(shared), settings.unfit, settings.seed, settings.control == "direct"), problems
+
+
+def _check_thoughts(document: Document, section: Mapping[str, Any]) -> tuple[ThoughtSettings | None, list[str]]:
+    """The `thoughts:` part by itself, so that a key that it does not know is named with its own."""
+    if section.get("thoughts") is None:
+        return None, []
+    return check(document, ("build", "thoughts"), section["thoughts"], ThoughtSettings)
 
 
 def _without_teacher(document: Document, settings: BuildSettings) -> list[str]:
@@ -222,10 +255,13 @@ def _share_out(portions: list[Portion], plain: float | None, document: Document)
     return [c if c.share else Portion(c.title, c.chain, part, c.options, c.style, c.dialogue) for c in portions], []
 
 
-def describe(mix: Mix) -> Mapping[str, float]:
-    """The asked share of each part of the mix, plain rows included."""
+def describe(mix: Mix, thoughts: ThoughtSettings | None = None) -> Mapping[str, float]:
+    """The asked share of each part of the examples, plain and chain-of-thought rows included."""
     shares: dict[str, float] = {}
     for portion in mix.portions:
         shares[portion.title] = shares.get(portion.title, 0.0) + portion.share
     rest = 1 - sum(shares.values())
-    return {**shares, **({"plain": rest} if rest > 1e-9 else {})}
+    shares |= {PLAIN: rest} if rest > 1e-9 else {}
+    if thoughts is None:
+        return shares
+    return {**{title: share * (1 - thoughts.share) for title, share in shares.items()}, THOUGHTS: thoughts.share}

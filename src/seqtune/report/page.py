@@ -9,8 +9,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from seqtune.data.folder import replacing
 from seqtune.report.built import describe_build, describe_demo, read_caveat
+from seqtune.report.compared import describe_experiment
 from seqtune.report.following import describe_following, model_name, steps_label
-from seqtune.report.losses import describe_training, draw_losses
+from seqtune.report.losses import describe_training, draw_losses, draw_memory, draw_speeds
 from seqtune.report.plot import SERIES, draw_key, percent
 from seqtune.report.provenance import describe_run, merge_versions
 from seqtune.report.runs import Run, find_runs
@@ -63,6 +64,9 @@ def _render(runs: Sequence[Run], *, caveat: str, title: str, samples: int) -> st
         compared=any(card.before for one in built for card in one.cards),
         trainings=[describe_training(run, series[run.name]) for run in trainings],
         losses=draw_losses(trainings, series),
+        speeds=draw_speeds(trainings, series),
+        memory=draw_memory(trainings, series),
+        experiments=[one for run in whole if (one := describe_experiment(run))],
         followed=describe_following(evaluations, trainings, series),
         made=[describe_run(run) for run in runs],
         versions=merge_versions(runs),
