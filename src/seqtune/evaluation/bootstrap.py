@@ -75,7 +75,7 @@ def mean_interval(
     Args:
         values: a figure an item.
         clusters: what the item belongs to where items are not independent: the prompt where each was asked with several
-            seeds. Whole clusters are drawn; with fewer than about 20, intervals are too short.
+            seeds. Whole clusters are drawn; with fewer than about 30 and no ends, intervals are too short.
         ends: the least and the greatest possible value, e.g. (1, 5) for quality; None where there are none (tokens).
         seed: same values and seed, same interval.
         draws: samples drawn.
@@ -126,7 +126,7 @@ def _totals(values: Floats, clusters: Sequence[Hashable] | None) -> tuple[Floats
         raise ValueError(f"{len(clusters)} clusters for {len(values)} values")
     place: dict[Hashable, int] = {}
     of = np.array([place.setdefault(cluster, len(place)) for cluster in clusters], dtype=np.intp)
-    return np.bincount(of, values), np.bincount(of).astype(np.float64)
+    return np.bincount(of, values).astype(np.float64), np.bincount(of).astype(np.float64)
 
 
 def _pool(sums: Floats, counts: Floats, ends: Ends | None) -> tuple[Floats, Floats]:
