@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from bench import build, clients, preference, seq_instruct, training
+from bench import build, clients, evaluation, preference, seq_instruct, training
 from bench.figure import as_line
 
 GROUPS = {
     "build": build.figures,
     "seq_instruct": seq_instruct.figures,
     "clients": clients.figures,
+    "evaluation": evaluation.figures,
     "preference": preference.figures,
     "training": training.figures,
 }

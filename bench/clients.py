@@ -76,7 +76,7 @@ PEERS = (
 
 def figures() -> Iterator[Figure]:
     """For each client what it takes and how that compares with ours; then what comes out of a bad server."""
-    ours, peers = Client("seqtune", sys.executable, "ours"), list(_find_peers())
+    ours, peers = Client("seqtune", sys.executable, "ours"), list(find_peers())
     taken = _run(ours, ROWS, tuned=False, faults={})
     if taken.right < ROWS:
         raise RuntimeError(f"only {taken.right} of {ROWS} rows are right: no others can be compared with that")
@@ -96,8 +96,9 @@ def _faults(clients: Sequence[Client]) -> Iterator[Figure]:
             yield from _outcome(f"{client.name}, {'tuned' if tuned else 'defaults'}, faults", future.result())
 
 
-def _find_peers() -> Iterator[Client]:
-    for peer in PEERS:
+def find_peers(peers: Sequence[Peer] = PEERS) -> Iterator[Client]:
+    """Those that some Python has; the others are named on stderr."""
+    for peer in peers:
         python = os.environ.get(peer.variable, sys.executable)
         version = _version(python, peer.distribution)
         if version:
@@ -140,7 +141,10 @@ def _outcome(name: str, ran: Ran) -> Iterator[Figure]:
 
 
 def _run(client: Client, rows: int, *, tuned: bool, faults: Mapping[str, float]) -> Ran:
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place, _mock_server(faults) as url:
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place,
+        mock_server("bench.peers.work:rule", LATENCY_S, faults) as url,
+    ):
         folder = Path(place)
         words = [client.python, "-m", f"bench.peers.{client.module}", url, place, str(rows)]
         wall_s, cpu_s, memory_mib, ended = _measure([*words, "tuned" if tuned else "defaults"], folder)
@@ -158,13 +162,13 @@ def _judge(folder: Path, rows: int) -> tuple[int, int, int]:
 
 
 @contextmanager
-def _mock_server(faults: Mapping[str, float]) -> Iterator[str]:
-    words = [sys.executable, "-m", "seqtune", "mock-server", "--port", "0", "--json"]
-    words += ["--latency-ms", str(LATENCY_S * 1e3), "--rule", "bench.peers.work:rule"]
-    words += ["--retry-after-s", str(RETRY_AFTER_S)]
-    for name, rate in faults.items():
+def mock_server(rule: str, latency_s: float = 0.0, faults: Mapping[str, float] | None = None) -> Iterator[str]:
+    """The mock server as a process of its own, whose time is not the client's; gives its address."""
+    words = [sys.executable, "-m", "seqtune", "mock-server", "--port", "0", "--json", "--rule", rule]
+    words += ["--latency-ms", str(latency_s * 1e3), "--retry-after-s", str(RETRY_AFTER_S)]
+    for name, rate in (faults or {}).items():
         words += ["--fault", f"{name}={rate}"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE) as server:
+    with subprocess.Popen(words, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": os.getcwd()}) as server:
         try:
             assert server.stdout is not None
             yield json.loads(server.stdout.readline())["url"]

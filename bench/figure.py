@@ -38,14 +38,14 @@ class Measured(NamedTuple):
     peak_mib: float
 
 
-def measure(command: Sequence[str]) -> Measured:
-    """Run a Python command to its end; its output is thrown away.
+def measure(command: Sequence[str], python: str = sys.executable) -> Measured:
+    """Run a command of a Python to its end; its output is thrown away.
 
     Raises:
         RuntimeError: it failed.
     """
     started = time.perf_counter()
-    process = subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([python, *command], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     wall_s = time.perf_counter() - started
     process.returncode = os.waitstatus_to_exitcode(status)

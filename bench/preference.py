@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec import structs
 
@@ -21,23 +20,22 @@ from bench.figure import Figure
 from seqtune.building.damage import Damaged, spoil
 from seqtune.data.example import Example
 from seqtune.evaluation.run import evaluate
-from seqtune.evaluation.suite import ChainMaker, Suite, chain_maker, chains
+from seqtune.evaluation.suite import Suite
+from seqtune.evaluation.suites.generated_chains import ChainMaker, chain_maker, chains
 from seqtune.training.run import train
-
-if TYPE_CHECKING:
-    from seqtune.training.model import Loaded
 
 STEPS = (1, 2, 3)
 ITEMS = 200  # of each number of steps
 LONGEST_ANSWER = 96  # tokens
 STARTS = {"unsure": (600_000, 0.0), "careless": (1_000_000, 0.5)}  # tokens, share of chains with a damaged answer
-ROWS = 2_000  # for the preference stage, of one to three steps
-PAIRED: Mapping[str, Any] = {"steps": 125, "pairs_per_step": 16}
-ARMS: Mapping[str, Mapping[str, Any]] = {
-    "as many right rows": {"learning_rate": 1e-4, "likelihood": 0.0, "trl": {"loss_type": ["sft"]}, **PAIRED},
-    "DPO": {"learning_rate": 1e-5, "likelihood": 0.0, **PAIRED},
-    "DPO with likelihood": {"learning_rate": 1e-4, "likelihood": 4.0, **PAIRED},
-    "GRPO": {"learning_rate": 2e-4, "steps": 200, "temperature": 0.7},
+PAIRED = 3_000  # rows of one to three steps, of which two in three bear a pair: 125 steps
+ASKED = 1_600  # 200 steps
+PAIRS: Mapping[str, Any] = {"method": "dpo", "schedule": "linear"}
+ARMS: Mapping[str, tuple[int, Mapping[str, Any]]] = {
+    "as many right rows": (PAIRED, {"learning_rate": 1e-4, "trl": {"loss_type": ["sft"]}, **PAIRS}),
+    "DPO": (PAIRED, {"learning_rate": 1e-5, "likelihood": 0.0, **PAIRS}),
+    "DPO with likelihood": (PAIRED, {"learning_rate": 1e-4, "likelihood": 4.0, **PAIRS}),
+    "GRPO": (ASKED, {"method": "grpo", "schedule": "linear", "learning_rate": 2e-4, "temperature": 0.7}),
 }
 
 
@@ -71,35 +69,18 @@ def _careless(row: Example, seed: int) -> Example:
 
 
 def _arms(start: str, model: Path, maker: ChainMaker, folder: Path) -> Iterator[Figure]:
-    from seqtune.training.model import load
-
-    rows = _rows(maker, ROWS, Random(f"{maker.seed}/preference"))
-    yield from _scores(f"{start}, before", load(model), maker, folder)
-    for arm, options in ARMS.items():
-        loaded, started = load(model, dtype="float32"), time.process_time()
-        _tune(arm, loaded, rows, maker.seed, folder, options)
-        yield Figure(f"{start}, {arm}: CPU", time.process_time() - started, "s")
-        yield from _scores(f"{start}, {arm}", loaded, maker, folder)
+    rows = _rows(maker, PAIRED, Random(f"{maker.seed}/preference"))
+    yield from _scores(f"{start}, before", model, maker, folder)
+    for arm, (count, options) in ARMS.items():
+        done = train(rows[:count], model, out=folder / arm, seed=maker.seed, **options)
+        yield Figure(f"{start}, {arm}: CPU", done.cpu_s, "s")
+        yield from _scores(f"{start}, {arm}", done.model, maker, folder)
 
 
-def _tune(
-    arm: str, loaded: Loaded, rows: Sequence[Example], seed: int, folder: Path, options: Mapping[str, Any]
-) -> None:
-    from seqtune.training.pairs import render_pairs
-    from seqtune.training.preference import tune_by_pairs, tune_by_reward
-    from seqtune.training.rewards import render_questions
-
-    if arm == "GRPO":
-        questions, _ = render_questions(rows, loaded.tokenizer, max_length=2048)
-        tune_by_reward(loaded, questions, seed=seed, folder=folder / "tuning", **options)
-    else:
-        pairs, _ = render_pairs(rows, loaded.tokenizer, seed=seed, max_length=2048)
-        tune_by_pairs(loaded, pairs, seed=seed, folder=folder / "tuning", **options)
-
-
-def _scores(name: str, loaded: Loaded, maker: ChainMaker, folder: Path) -> Iterator[Figure]:
+def _scores(name: str, model: Path, maker: ChainMaker, folder: Path) -> Iterator[Figure]:
     suite = Suite("chains", chains(STEPS, per_length=ITEMS, seed=maker.seed, maker=maker).items)
-    done = evaluate(loaded, suite, out=folder / "eval", max_new_tokens=LONGEST_ANSWER, overwrite=True)
+    done = evaluate(model, suite, out=folder / "eval", max_new_tokens=LONGEST_ANSWER, overwrite=True)
     for line in done.figures:
-        yield Figure(f"{name}: {line.steps} step(s), whole answers", line.exact.value or 0.0, "share")
-        yield Figure(f"{name}: {line.steps} step(s), steps done", line.per_step.value or 0.0, "share")
+        if line.steps:  # the last line is of all together
+            yield Figure(f"{name}: {line.steps} step(s), whole answers", line.measures["exact"].value or 0.0, "share")
+            yield Figure(f"{name}: {line.steps} step(s), steps done", line.measures["soft"].value or 0.0, "share")

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,6 +13,7 @@ from typing import Any
 import msgspec
 
 from bench.build import SEEDS
+from bench.clients import mock_server
 from bench.figure import Figure, Measured, measure
 from seqtune.building.prompting import few_shot_order, find_prompt, render, tags
 from seqtune.building.rehearsal import prompt_name, tagged
@@ -53,12 +50,12 @@ SYLLABLES = (
 
 def figures() -> Iterator[Figure]:
     """Wall time against the limit, CPU a call, memory, the same again from the store, and the prefix cache's share."""
-    with tempfile.TemporaryDirectory() as folder, _mock_server(LATENCY_S) as url:
+    with tempfile.TemporaryDirectory() as folder, mock_server("bench.seq_instruct:reply", LATENCY_S) as url:
         first = _run(url, Path(folder), ROWS)
         yield Figure("wall time / limit", first.wall_s / LIMIT_S, "x", 1.15)
         yield Figure("CPU a call", first.cpu_s * 1000 / (ROWS * CALLS), "ms", 0.6)
         yield Figure("peak memory, 2,000 rows", first.peak_mib, "MiB", 120)
-    with tempfile.TemporaryDirectory() as folder, _mock_server(0.0) as url:
+    with tempfile.TemporaryDirectory() as folder, mock_server("bench.seq_instruct:reply") as url:
         many = _run(url, Path(folder), MANY_ROWS)
         yield Figure("CPU a call, 100,000 rows, no latency", many.cpu_s * 1000 / (MANY_ROWS * CALLS), "ms", 0.6)
         yield Figure("peak memory, 100,000 rows", many.peak_mib, "MiB", 120)
@@ -115,29 +112,6 @@ def reply(asked: dict[str, Any]) -> str:
             {"choice": "before", "steps": ["List three facts that help.", instruction], "instruction": grown}
         )
     return answer_by_hash(asked)
-
-
-@contextmanager
-def _mock_server(latency_s: float) -> Iterator[str]:
-    """The mock server as a process of its own; its time is not ours."""
-    words = [
-        sys.executable,
-        "-m",
-        "seqtune",
-        "mock-server",
-        "--port",
-        "0",
-        "--json",
-        "--rule",
-        "bench.seq_instruct:reply",
-    ]
-    words += ["--latency-ms", str(latency_s * 1e3)]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": os.getcwd()}) as server:
-        try:
-            assert server.stdout is not None
-            yield json.loads(server.stdout.readline())["url"]
-        finally:
-            server.terminate()
 
 
 def _prefix_shares() -> Iterator[Figure]:

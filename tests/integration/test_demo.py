@@ -1,4 +1,4 @@
-"""The demo, end to end, at a hundredth of its size: everything is there, and it adds up."""
+"""The demo and its long form, end to end, at a hundredth of their size: everything is there, and it adds up."""
 
 import json
 from itertools import pairwise
@@ -9,9 +9,9 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from seqtune.data.reader import read
-from seqtune.demo import ARMS, CAVEAT, KINDS, UNSEEN, demo
+from seqtune.demo import ARMS, CAVEAT, KINDS, LONG_ARMS, LONG_CAVEAT, PREFERRING, UNSEEN, demo, long_demo
 from seqtune.errors import RunFolderError
-from seqtune.evaluation.suites.chains import is_held_out
+from seqtune.evaluation.suites.generated_chains import is_held_out
 
 
 def lines(path):
@@ -32,7 +32,7 @@ def test_the_table_has_a_line_for_each_kind_of_item_and_says_what_it_does_not_sh
 
 
 def test_both_arms_see_equally_many_tokens_and_no_test_text(done):
-    tokens = [done.trainings[arm].tokens for arm in ARMS]
+    tokens = [outcome.training["tokens"] for outcome in done.outcomes]
     assert all(12_000 <= count < 12_512 for count in tokens)
     rows = {arm: list(read(str(done.out / "rows" / f"{arm}.jsonl"))) for arm in ARMS}
     assert {len(row.steps) for row in rows["it"]} == {1}
@@ -59,10 +59,45 @@ def test_both_arms_answer_the_same_items_and_no_answer_is_lost(done):
         folder = done.out / "eval" / arm
         assert [line["item"] for line in lines(folder / "answers.jsonl")] == items
         assert list(dict.fromkeys(line["item"] for line in lines(folder / "verdicts.jsonl"))) == items
-        assert {"model.safetensors", "tokenizer.json"} <= {path.name for path in done.trainings[arm].model.iterdir()}
+        assert {"model.safetensors", "tokenizer.json"} <= {path.name for path in (done.out / arm / "model").iterdir()}
         assert lines(done.out / arm / "losses.jsonl")[-1]["loss"] < lines(done.out / arm / "losses.jsonl")[0]["loss"]
 
 
 def test_the_folder_of_another_demo_is_not_written_to(done):
     with pytest.raises(RunFolderError, match="another run"):
         demo(done.out, tokens=12_000, items=6)
+
+
+# --- the long form
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory):
+    return long_demo(tmp_path_factory.mktemp("demo") / "long", seeds=(0, 1), tokens=6_000, items=2, pairs=20)
+
+
+def test_the_long_table_has_every_arm_with_every_seed_and_says_what_it_does_not_show(long):
+    arms = [*LONG_ARMS, PREFERRING]
+    lines = long.results.lines["exact"]
+    assert [(line.group, line.steps, line.items) for line in lines] == [(*kind, 4) for kind in KINDS]
+    assert all([cell.arm for cell in line.cells] == arms for line in lines)
+    assert all(len(cell.measure.seeds) == 2 for line in lines for cell in line.cells)
+    assert LONG_CAVEAT in (long.out / "results.md").read_text("utf-8")
+
+
+def test_all_arms_of_a_seed_see_as_many_tokens_and_only_the_last_one_more(long):
+    assert all(6_000 <= one.tokens < 6_512 for one in long.results.taken if not one.after)
+    assert {one.after for one in long.results.taken if one.arm == PREFERRING} == {"sit3"}
+    unused = long.out / "seed-0" / PREFERRING / "unused.jsonl"
+    assert not unused.read_bytes()
+
+
+def test_seeds_have_rows_of_their_own(long):
+    rows = [(long.out / f"seed-{seed}/rows/sit3.jsonl").read_bytes() for seed in (0, 1)]
+    assert rows[0] != rows[1]
+
+
+def test_the_arms_that_both_forms_have_are_the_same_in_both(long, tmp_path):
+    short = demo(tmp_path / "run", tokens=6_000, items=2)
+    for arm, same in (("it", "it"), ("sit", "sit3")):
+        assert (short.out / f"rows/{arm}.jsonl").read_bytes() == (long.out / f"seed-0/rows/{same}.jsonl").read_bytes()

@@ -12,7 +12,7 @@ import pytest
 import seqtune.training
 from seqtune.data.writer import write
 from seqtune.errors import RecipeError
-from seqtune.evaluation.suites.chains import chain_maker
+from seqtune.evaluation.suites.generated_chains import chain_maker
 
 pytest.importorskip("torch")
 pytest.importorskip("trl")

@@ -13,7 +13,7 @@ from random import Random
 import pytest
 
 from seqtune.data.writer import write
-from seqtune.evaluation.suites.chains import chain_maker
+from seqtune.evaluation.suites.generated_chains import chain_maker
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("trl")

@@ -12,7 +12,7 @@ from seqtune.building.gold import Skip
 from seqtune.building.style import STYLES
 from seqtune.data.example import Example, Step, Turn
 from seqtune.errors import RecipeError
-from seqtune.evaluation.suites.chains import chain_maker
+from seqtune.evaluation.suites.generated_chains import chain_maker
 
 
 def rows_of(style="labelled", count=60):

@@ -17,10 +17,10 @@ from seqtune.evaluation.answers import Answer
 from seqtune.evaluation.figures import figures
 from seqtune.evaluation.headline import choose_headline
 from seqtune.evaluation.ledger import open_ledger
-from seqtune.evaluation.run import evaluate, judge
+from seqtune.evaluation.run import evaluate, score_suite
 from seqtune.evaluation.scoring import Scored, measures_of, score_steps
 from seqtune.evaluation.suite import GROUP, Suite, rows_suite
-from seqtune.evaluation.suites.chains import WordLists, chain_maker, chains, is_held_out, seed_words
+from seqtune.evaluation.suites.generated_chains import WordLists, chain_maker, chains, is_held_out, seed_words
 from seqtune.evaluation.tax import chain_taxes
 
 
@@ -178,7 +178,7 @@ def test_every_measure_of_steps_lies_between_0_and_1_and_agrees_with_the_others(
 
 def figures_of(items, texts):
     answers = {item.id: answer_to(item, text) for item, text in zip(items, texts, strict=True) if text is not None}
-    return figures(items, answers, judge(Suite("a suite", tuple(items)), answers))
+    return figures(items, answers, score_suite(Suite("a suite", tuple(items)), answers))
 
 
 def test_figures_count_by_split_and_number_of_steps_and_over_all():
@@ -360,7 +360,7 @@ def test_the_tax_is_what_single_steps_lose_in_a_chain():
         item.id: answer_to(item, item.output if len(item.steps) == 1 else without_part(item, 1).text)
         for item in suite.items
     }
-    [tax] = chain_taxes(suite.items, judge(suite, answers))
+    [tax] = chain_taxes(suite.items, score_suite(suite, answers))
     assert (tax.steps, tax.chains, tax.alone.value, tax.in_chain.value, tax.tax.value) == (2, 30, 1.0, 0.5, 0.5)
     assert tax.tax.low <= 0.5 <= tax.tax.high
     assert chain_taxes(chains((1, 2), per_length=5).items, ()) == []

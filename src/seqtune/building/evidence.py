@@ -22,28 +22,61 @@ def supported(quote: str, text: str) -> bool:
 
     A quote cut with "..." is supported where each of its pieces is.
     """
-    pieces = [_plain(piece).strip("\"' ") for piece in _CUT.split(quote)]
-    wanted = [piece for piece in pieces if piece]
-    return bool(wanted) and all(_found(piece, text) for piece in wanted)
+    return bool(find_quote(quote, text))
 
 
-def _found(piece: str, text: str) -> bool:
-    plain = _plain(text)
+def find_quote(quote: str, text: str) -> tuple[tuple[int, int], ...]:
+    """Where the quote stands in a text, a span for each of its pieces; empty where it is not `supported`.
+
+    Returns:
+        Spans of characters in `plain(text)`, each the first place that holds the piece, or the likest one.
+    """
+    pieces = [plain(piece).strip("\"' ") for piece in _CUT.split(quote)]
+    spans = [_found(piece, text) for piece in pieces if piece]
+    return () if None in spans else tuple([span for span in spans if span])
+
+
+def _found(piece: str, text: str) -> tuple[int, int] | None:
+    whole = plain(text)
+    exact = whole.find(piece)
     if len(piece) >= SHORT:
-        return piece in plain or (len(piece) <= len(plain) and fuzz.partial_ratio(piece, plain) >= NEAR)
+        return _span(exact, piece) if exact >= 0 else _near(piece, whole)
     if not piece.isascii():  # a few signs may say much, and scripts without blanks have no words to look for
-        return piece in plain
-    if len(plain) >= LONG:
-        return any(piece in _values(line) for line in text.splitlines())
-    return re.search(rf"(?<!\w){re.escape(piece)}(?!\w)", plain) is not None  # "3" does not stand in "13"
+        return _span(exact, piece)
+    if len(whole) >= LONG:
+        return _as_value(piece, text, whole)
+    word = re.search(rf"(?<!\w){re.escape(piece)}(?!\w)", whole)  # "3" does not stand in "13"
+    return word.span() if word else None
+
+
+def _span(at: int, piece: str) -> tuple[int, int] | None:
+    return (at, at + len(piece)) if at >= 0 else None
+
+
+def _as_value(piece: str, text: str, whole: str) -> tuple[int, int] | None:
+    """Where a line of a long text holds the piece and nothing else but a mark before it."""
+    at = 0
+    for line in text.splitlines(keepends=True):
+        if piece in _values(line):
+            return _span(max(0, whole.find(piece, len(plain(text[:at])))), piece)
+        at += len(line)
+    return None
+
+
+def _near(piece: str, whole: str) -> tuple[int, int] | None:
+    if len(piece) > len(whole):
+        return None
+    found = fuzz.partial_ratio_alignment(piece, whole, score_cutoff=NEAR)
+    return (found.dest_start, found.dest_end) if found else None
 
 
 def _values(line: str) -> tuple[str, ...]:
     """A line, and what follows the mark that it may begin with: "Word count: 3" holds "3"."""
-    whole = _plain(line).strip("\"'. ")
+    whole = plain(line).strip("\"'. ")
     return whole, whole.partition(":")[2].strip("\"'. "), whole.partition(". ")[2].strip("\"'. ")
 
 
 @lru_cache(maxsize=64)  # an answer is looked into once for each of its steps
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """The text as quotes are looked up in it: in lower case, without markup, with single blanks and plain marks."""
     return _BLANKS.sub(" ", _MARKUP.sub("", text.translate(_PLAIN))).strip().casefold()

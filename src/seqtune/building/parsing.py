@@ -40,7 +40,7 @@ class Said(msgspec.Struct, frozen=True):
     quote: str
 
 
-def _after_thinking(reply: str) -> str:
+def after_thinking(reply: str) -> str:
     """The reply without the reasoning that some models send first; nothing where the reasoning never ends."""
     _, end, answer = reply.rpartition("</think>")
     return (answer if end else reply.partition("<think>")[0]).strip()
@@ -81,7 +81,7 @@ def read_choice(reply: str) -> Choice | None:
     said; a letter in passing ("this modification (Option C)") only where nothing else does. A reply whose words choose
     one thing and whose letter another says two things.
     """
-    text = _after_thinking(reply)
+    text = after_thinking(reply)
     if len(text) < 60 and (word := _only_word(text)):
         return word
     said = {_last_letter(text), _last_words(text)} - {None}
@@ -177,7 +177,7 @@ def read_instruction(reply: str, original: str = "") -> str | None:
     Returns:
         None where nothing is marked as the new instruction.
     """
-    blocks = [block for block in _blocks(_after_thinking(reply), original) if block.new]
+    blocks = [block for block in _blocks(after_thinking(reply), original) if block.new]
     if not blocks:
         return None
     if len(blocks) == 1:
@@ -361,7 +361,7 @@ def _first(entries: dict[str, Any], *keys: str) -> Any:
 def _last_whole(reply: str, start: re.Pattern[str], read: Callable[[dict[str, Any]], Any]) -> Any:
     """The last object in the reply that reads as a whole one, or one that another object wraps."""
     whole = None
-    for value in values(_after_thinking(reply), start):
+    for value in values(after_thinking(reply), start):
         entries = _lowered(value)
         for candidate in (entries, *map(_lowered, entries.values())):
             if (got := read(candidate)) is not None:
@@ -444,7 +444,7 @@ def read_parts(reply: str) -> tuple[str, str] | None:
         reply: holds {"instruction": ..., "input": ...} somewhere, or both below marks such as "#Input#:".
     """
     whole = _last_whole(reply, _PARTS_START, _parts)
-    return cast("tuple[str, str]", whole) if whole else _marked_parts(_after_thinking(reply))
+    return cast("tuple[str, str]", whole) if whole else _marked_parts(after_thinking(reply))
 
 
 def _parts(entries: dict[str, Any]) -> tuple[str, str] | None:
@@ -486,6 +486,28 @@ _UNCLEAR = re.compile(
 )
 
 
+VERDICTS_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "steps": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "step": {"type": "integer"},
+                    "quote": {"type": "string"},
+                    "done": {"type": "boolean"},
+                },
+                "required": ["step", "quote", "done"],
+                "additionalProperties": False,
+            },
+        }
+    },
+    "required": ["steps"],
+    "additionalProperties": False,
+}
+
+
 def read_verdicts(reply: str, count: int) -> tuple[Said, ...] | None:
     """What a judge said of every step, in the steps' order; None unless exactly `count` steps are judged, each once.
 
@@ -496,7 +518,7 @@ def read_verdicts(reply: str, count: int) -> tuple[Said, ...] | None:
     """
     whole = None
     loose: list[object] = []
-    for value in values(_after_thinking(reply), _VERDICTS_START):
+    for value in values(after_thinking(reply), _VERDICTS_START):
         entries = _entries(value)
         whole = (_judged(entries, count) or whole) if entries is not None else whole
         loose += [value] if entries is None else []
@@ -574,7 +596,7 @@ def read_yes_no(reply: str) -> bool | None:
     Whole words only: the original took the "no" in "nothing" and in "know" for a refusal. "No information is missing"
     begins with "no" and means yes.
     """
-    text = _after_thinking(reply)
+    text = after_thinking(reply)
     for found in (_head_answer(text), _last(_SAID_YES_NO, text), _TAIL_YES_NO.search(text[-200:])):
         if found:
             return found["word"].lower() in ("yes", "true", "yeah")

@@ -18,6 +18,7 @@ import xxhash
 # Each order is a prefix that a server's cache has to hold, so there are few of them; each shot takes four places in
 # turn, against the position bias that the original met with a shuffle for every row.
 ORDERS = 4
+SHIPPED = "seqtune.building.prompts"  # the package whose files are read where none is named
 
 _GIVEN = '{% include "given" %}'  # the row's texts in tags, the same in several prompts
 _TEMPLATE = re.compile(r"\{[{%]")
@@ -51,41 +52,44 @@ class Prompt:
 
 
 @cache
-def find_prompt(name: str) -> Prompt:
-    """The shipped prompt of that name."""
+def find_prompt(name: str, package: str = SHIPPED) -> Prompt:
+    """The prompt of that name among the files of a package."""
     found: dict[str, list[str]] = {"head": [], "shot": [], "row": []}
     version = 0
-    _, *pieces = _SECTION.split(_text(name))
+    _, *pieces = _SECTION.split(_text(name, package))
     for kind, number, body in zip(pieces[::3], pieces[1::3], pieces[2::3], strict=True):
         if kind == "version":
             version = int(number)
         else:
             found[kind].append(body.strip())
-    row = found["row"][0].replace(_GIVEN, _text("given").strip())
+    row = found["row"][0]
+    if _GIVEN in row:
+        row = row.replace(_GIVEN, _text("given", package).strip())
     opening = _TEMPLATE.split(row)[0]
     return Prompt(name, version, "".join(found["head"]), tuple(found["shot"]), opening, _templates().from_string(row))
 
 
-def prompt_names() -> list[str]:
-    """The shipped prompts."""
-    files = [entry.name for entry in resources.files("seqtune.building.prompts").iterdir()]
+def prompt_names(package: str = SHIPPED) -> list[str]:
+    """The prompts among the files of a package."""
+    files = [entry.name for entry in resources.files(package).iterdir()]
     return sorted(name.removesuffix(".txt") for name in files if name.endswith(".txt") and name != "given.txt")
 
 
-def render(name: str, order: int = 0, **values: object) -> str:
+def render(name: str, order: int = 0, package: str = SHIPPED, **values: object) -> str:
     """The prompt for one row.
 
     Args:
         name: the prompt's.
         order: of the few-shot examples, 0 to `ORDERS` - 1.
+        package: whose files it is among.
         values: what its row section names.
     """
-    return _prefix(name, order) + find_prompt(name).row.render(values)
+    return _prefix(name, order, package) + find_prompt(name, package).row.render(values)
 
 
 @cache
-def _prefix(name: str, order: int) -> str:
-    prompt = find_prompt(name)
+def _prefix(name: str, order: int, package: str) -> str:
+    prompt = find_prompt(name, package)
     parts = [prompt.head, *in_order(prompt.shots, order)]
     return "".join(f"{part}\n\n" for part in parts if part)
 
@@ -121,5 +125,5 @@ def _templates() -> jinja2.Environment:
     return jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
-def _text(name: str) -> str:
-    return resources.files("seqtune.building.prompts").joinpath(f"{name}.txt").read_text("utf-8")
+def _text(name: str, package: str) -> str:
+    return resources.files(package).joinpath(f"{name}.txt").read_text("utf-8")

@@ -19,6 +19,7 @@ from seqtune.building.evidence import supported
 from seqtune.building.gates import Refusal, refused_by
 from seqtune.building.gold import Skip
 from seqtune.building.parsing import (
+    VERDICTS_SCHEMA,
     Said,
     read_choice,
     read_grown,
@@ -56,27 +57,6 @@ PARTS_SCHEMA: dict[str, Any] = {
     "required": ["instruction", "input"],
     "additionalProperties": False,
 }
-VERDICTS_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "steps": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {
-                    "step": {"type": "integer"},
-                    "quote": {"type": "string"},
-                    "done": {"type": "boolean"},
-                },
-                "required": ["step", "quote", "done"],
-                "additionalProperties": False,
-            },
-        }
-    },
-    "required": ["steps"],
-    "additionalProperties": False,
-}
-
 MISSED = "the answer leaves a step out"
 UNTOLD = "the judge could not tell whether a step was done"
 LOST = "the extracted instruction and input are not the prompt's own words"

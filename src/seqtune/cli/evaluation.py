@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from seqtune import console
+from seqtune.errors import shorten
 
 if TYPE_CHECKING:
     from seqtune.evaluation.figures import Figures
@@ -56,6 +57,17 @@ def evaluate(
     ] = None,
     data: Annotated[str | None, typer.Option(help="Where the suite's own data lie.")] = None,
     out: Out = None,
+    judge: Annotated[
+        str | None, typer.Option(help="Who scores the answers, where no program can: http://HOST/v1#MODEL.")
+    ] = None,
+    form: Annotated[str | None, typer.Option(help="Of the judge: checklist (a verdict a step) or original.")] = None,
+    checklist: Annotated[
+        str | None, typer.Option(help="The steps of each item (seqtune eval checklist build).")
+    ] = None,
+    unapproved: Annotated[bool, typer.Option("--unapproved", help="Use a checklist nobody approved.")] = False,
+    store: Annotated[str | None, typer.Option(help="The reply store; a file in the run folder by default.")] = None,
+    concurrency: Annotated[int | None, typer.Option(help="The most requests in flight; 64 by default.")] = None,
+    max_cost: Annotated[float | None, typer.Option(help="The most US dollars for the judge.")] = None,
     phase: Annotated[
         str | None, typer.Option(help="both, answer (score nothing), judge (score what is there).")
     ] = None,
@@ -84,6 +96,8 @@ def evaluate(
     given: dict[str, Any] = {"model": model, "suite": suite, "out": out, "overwrite": overwrite or None}
     given |= {"responses": responses, "columns": mapping(columns), "data": data, "phase": phase}
     given |= {"steps": _numbers(steps), "per_length": per_length, "seed": seed, "max_new_tokens": max_new_tokens}
+    given |= {"judge": judge, "form": form, "checklist": checklist, "unapproved": unapproved or None}
+    given |= {"store": store, "concurrency": concurrency, "max_cost": max_cost}
     given |= {"singles": singles or None, "told": told or None}
     options = section_options("evaluate", EvaluateSettings, recipe, set_ or (), given)
     with console.progress("eval", "items") as report:
@@ -108,19 +122,19 @@ def _numbers(given: list[str] | None) -> list[int] | None:
 
 def _show(done: Evaluation) -> None:
     names = [*dict.fromkeys(name for line in done.figures for name in line.measures)][:WIDEST]
-    columns = ["split", "steps", "items", *[f"{name} (95 %)" for name in names], "tokens", "cut"]
-    rows = [[f.group, f.steps or "", f.items, *_cells(f, names), _tokens(f), f.cut] for f in done.figures]
+    columns = ["split", "steps", "items", *[name.replace("_", " ") for name in names], "length", "cut"]
+    rows = [[f.group, f.steps or "", f.items, *_cells(f, names), _length(f), f.cut] for f in done.figures]
     for note in done.notes:
         console.note(note)
     console.result(console.table("", columns, rows))
     for one in done.chain_taxes:
         tax = f"{one.tax.value:.1%} ({one.tax.low:.1%} to {one.tax.high:.1%})"
         console.result(
-            f"chain tax at {one.steps} steps: {tax}: of the steps of {one.chains:,} chains {_figure(one.alone)} are done"
-            f" when asked alone, {_figure(one.in_chain)} in the chain"
+            f"chain tax at {one.steps} steps: {tax}: of the steps of {one.chains:,} chains {_figure(one.alone)} are"
+            f" done when asked alone, {_figure(one.in_chain)} in the chain"
         )
     missing = f", {done.items - done.answered:,} not answered" if done.answered < done.items else ""
-    console.result(f"{done.items:,} items{missing}; everything in {done.out}")
+    console.result(f"{done.items:,} items{missing}; shares with 95 % intervals; everything in {done.out}")
 
 
 def _cells(line: Figures, names: list[str]) -> list[str]:
@@ -132,9 +146,115 @@ def _figure(measure: Measure) -> str:
     if measure.value is None:
         return f"-{unscored}"
     if measure.value > 1 or measure.high > 1:
-        return f"{measure.value:.2f} ({measure.low:.2f} to {measure.high:.2f}){unscored}"
-    return f"{measure.value:.1%} ({measure.low:.1%} to {measure.high:.1%}){unscored}"
+        return f"{measure.value:.2f} ({measure.low:.2f}-{measure.high:.2f}){unscored}"
+    return f"{measure.value:.1%} ({100 * measure.low:.1f}-{100 * measure.high:.1f}){unscored}"
 
 
-def _tokens(line: Figures) -> str:
-    return "-" if line.mean_tokens is None else f"{line.mean_tokens:.0f}"
+def _length(line: Figures) -> str:
+    return f"{line.mean_words:.0f} words" if line.mean_tokens is None else f"{line.mean_tokens:.0f} tokens"
+
+
+checklists = typer.Typer(
+    help="The steps of each prompt: made once by a model, read and approved by a person.",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+)
+evaluation.add_typer(checklists, name="checklist")
+
+
+@checklists.command("build")
+def build_checklist(
+    suite: Annotated[str, typer.Option(help="A suite, or a file of prompts.")],
+    judge: Annotated[str, typer.Option(help="The model that takes the prompts apart: http://HOST/v1#MODEL.")],
+    out: Annotated[Path, typer.Option(help="The file to write, e.g. seqeval.checklist.jsonl.")],
+    data: Annotated[str | None, typer.Option(help="Where the suite's own data lie.")] = None,
+    responses: Annotated[str | None, typer.Option(help="Answers whose prompts are to be taken apart.")] = None,
+    store: Annotated[str | None, typer.Option(help="The reply store; the user's own by default.")] = None,
+    concurrency: Annotated[int, typer.Option(help="The most requests in flight.")] = 64,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Have a model list the steps of every prompt of a suite."""
+    from seqtune.evaluation.checklists import make_checklist
+
+    console.set_mode(quiet=quiet, json=json)
+    with console.progress("checklist", "items") as report:
+        made = make_checklist(
+            suite, judge, out=out, data=data, responses=responses, store=store, concurrency=concurrency, say=report
+        )
+    console.result(
+        f"{made.items:,} items with {made.steps:,} steps in {out}; {made.not_doable:,} steps no text model can do,"
+        f" {made.without:,} items without steps\nread it, then: seqtune eval checklist approve {out} --by NAME"
+    )
+    console.result_json(made)
+
+
+@checklists.command("diff")
+def diff_checklists(
+    before: Annotated[Path, typer.Argument(help="A checklist.")],
+    after: Annotated[Path, typer.Argument(help="Another one.")],
+    json: Json = False,
+) -> None:
+    """Show the items whose steps differ between two checklists."""
+    from seqtune.evaluation.judging.checklist import diff_checklists as changes_of
+    from seqtune.evaluation.judging.checklist import read_checklist
+
+    console.set_mode(json=json)
+    changes = changes_of(read_checklist(before), read_checklist(after))
+    for change in changes:
+        console.result(f"--- {change.item}: {shorten(change.prompt, 100)}")
+        for sign, steps in (("-", change.before), ("+", change.after)):
+            for place, step in enumerate(steps or (), 1):
+                console.result(f"{sign} {place}. {step.text}{'' if step.doable else f' (not doable: {step.reason})'}")
+    console.result(f"{len(changes):,} items differ")
+    console.result_json(changes)
+
+
+@checklists.command("approve")
+def approve_checklist(
+    path: Annotated[Path, typer.Argument(help="The checklist, as it was read.")],
+    by: Annotated[str, typer.Option(help="Who read it.")],
+) -> None:
+    """Put a name to a checklist; from then on an edit is noticed."""
+    from seqtune.evaluation.judging.checklist import approve
+
+    approved = approve(path, by)
+    console.result(f"version {approved.version}, approved by {approved.approved_by}: {approved.hash}")
+
+
+@evaluation.command("build-seqeval")
+def build_seqeval(
+    from_: Annotated[str, typer.Option("--from", help="Prompts: a file, a saved dataset, a hub id.")],
+    llm: Annotated[list[str], typer.Option(help="The teacher: http://HOST/v1#MODEL. Several share.")],
+    out: Annotated[Path, typer.Option(help="The folder.")],
+    rounds: Annotated[int, typer.Option(help="The most rounds that a prompt goes through.")] = 4,
+    seed: Annotated[int, typer.Option(help="Of what is done to each prompt.")] = 0,
+    limit: Annotated[int | None, typer.Option(help="Only the first rows.")] = None,
+    store: Annotated[str | None, typer.Option(help="The reply store; the user's own by default.")] = None,
+    concurrency: Annotated[int, typer.Option(help="The most requests in flight.")] = 64,
+    overwrite: Overwrite = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make prompts of several tasks from any prompts, as SeqEval was made."""
+    from seqtune.evaluation.construction import build_seqeval as construct
+
+    console.set_mode(quiet=quiet, json=json)
+    with console.progress("build-seqeval", "prompts") as report:
+        made = construct(
+            from_,
+            out=out,
+            llm=llm,
+            rounds=rounds,
+            seed=seed,
+            limit=limit,
+            store=store,
+            concurrency=concurrency,
+            overwrite=overwrite,
+            say=report,
+        )
+    by_round = ", ".join(f"{count:,} of round {round}" for round, count in sorted(made.prompts.items()))
+    console.result(f"{by_round} in {made.out / 'prompts.jsonl'}")
+    for reason, count in made.failed.items():
+        console.result(f"  {count:,} times as before: {reason}")
+    console.result_json(made)

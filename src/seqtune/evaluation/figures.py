@@ -27,7 +27,7 @@ class Figures(msgspec.Struct, frozen=True):
         by_position: share of items whose first, second, ... step is done.
         answered: items that the model answered; of the others nothing is scored.
         cut: answers stopped at the token limit.
-        mean_tokens: tokens an answer, None where they were not counted.
+        mean_tokens: tokens an answer, None where they were not counted; mean_words: what stands between blanks.
         unscored_steps: steps of which nothing could be told.
     """
 
@@ -40,21 +40,31 @@ class Figures(msgspec.Struct, frozen=True):
     cut: int
     mean_tokens: float | None
     unscored_steps: int
+    mean_words: float = 0.0
 
 
-def figures(items: Sequence[Example], answers: Mapping[str, Answer], scored: Iterable[Scored]) -> list[Figures]:
-    """One line for each split and number of steps, in the order in which they come, and one for all together.
+def figures(
+    items: Sequence[Example],
+    answers: Mapping[str, Answer],
+    scored: Iterable[Scored],
+    lengths: Mapping[str, int] | None = None,
+) -> list[Figures]:
+    """One line for each split, in the order in which they come, and number of steps, and one for all together.
 
     Args:
         items: of the suite.
         answers: by item; an item without one is unscored.
         scored: what was said of the answers.
+        lengths: how many steps an item has, by item, where it does not bring them itself.
     """
     by_item = {one.item: one for one in scored}
     splits: dict[tuple[str, int | None], list[Example]] = {}
     for item in items:
-        splits.setdefault((str(item.meta.get(GROUP, "")), len(item.steps) or None), []).append(item)
-    lines = [_figures(group, steps, ones, answers, by_item) for (group, steps), ones in splits.items()]
+        steps = (lengths or {}).get(item.id) or len(item.steps) or None
+        splits.setdefault((str(item.meta.get(GROUP, "")), steps), []).append(item)
+    groups = [*dict.fromkeys(group for group, _ in splits)]
+    in_order = sorted(splits, key=lambda key: (groups.index(key[0]), key[1] or 0))
+    lines = [_figures(*key, splits[key], answers, by_item) for key in in_order]
     return lines if len(lines) == 1 else [*lines, _figures(ALL, None, items, answers, by_item)]
 
 
@@ -79,6 +89,7 @@ def _figures(
         answered=len(given),
         cut=sum(answer.cut for answer in given),
         mean_tokens=sum(counted) / len(counted) if counted else None,
+        mean_words=sum(len(answer.text.split()) for answer in given) / len(given) if given else 0.0,
         unscored_steps=sum(row.count(None) for row in rows),
     )
 

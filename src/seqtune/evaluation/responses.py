@@ -93,6 +93,20 @@ def _columns(path: str, rows: Sequence[Row], given: Mapping[str, str]) -> dict[s
     return found
 
 
+def find_data(responses: str | Path, suite: str) -> Path | None:
+    """The folder with a suite's data that stands near somebody's answers: X/xquad/xquad.en.json for X/answers/it.jsonl.
+
+    Args:
+        responses: the file of answers.
+        suite: its name, with its part.
+    """
+    name = suite.partition(":")[0]
+    for folder in Path(responses).resolve().parents[:3]:
+        if any((folder / name).glob(f"{name}[._]*")):
+            return folder / name
+    return None
+
+
 def match(responses: Responses, items: Sequence[Example], *, from_rows: bool) -> tuple[dict[str, Answer], list[str]]:
     """Answers by item, and what the user is to know of those that fit no item.
 

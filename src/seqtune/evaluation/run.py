@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,8 +20,9 @@ from seqtune.evaluation.answering import Answering, answer_suite
 from seqtune.evaluation.answers import Answer, model_name
 from seqtune.evaluation.figures import Figures, figures
 from seqtune.evaluation.headline import Headline, choose_headline
+from seqtune.evaluation.judging.phase import Form, Judged, Judging, judge_budget, judge_suite
 from seqtune.evaluation.ledger import open_ledger
-from seqtune.evaluation.responses import match, read_responses
+from seqtune.evaluation.responses import find_data, match, read_responses
 from seqtune.evaluation.scoring import Scored, find_scorer
 from seqtune.evaluation.suite import Suite, open_suite, takes_rows
 from seqtune.evaluation.tax import ChainTax, chain_taxes
@@ -94,6 +95,14 @@ def evaluate(
     columns: Mapping[str, str] | None = None,
     data: str | Path | None = None,
     phase: Phase = "both",
+    judge: str | None = None,
+    form: Form = "checklist",
+    checklist: str | Path | None = None,
+    unapproved: bool = False,
+    quality: bool = True,
+    max_cost: float | None = None,
+    max_requests: int | None = None,
+    price: str | None = None,
     batch_size: int = 100,
     max_new_tokens: int = 256,
     store: str | Path | None = None,
@@ -114,6 +123,9 @@ def evaluate(
         responses: a file of answers that somebody else made, in place of a model.
         columns: of `responses`: which column holds the answer, the id, the prompt.
         data: where the suite's own data lie.
+        judge: who scores the answers, in place of the suite's own program; http://HOST/v1#MODEL.
+        form, checklist, unapproved, quality: of the judge, see `Judging`.
+        max_cost, max_requests, price: the most US dollars and requests for the judge, and what its tokens cost.
         phase: "answer" stops before anything is scored; "judge" scores what the folder holds, whatever else is given.
         batch_size, max_new_tokens, store, concurrency: see `Answering`.
         overwrite: take the folder whatever it holds.
@@ -124,10 +136,14 @@ def evaluate(
         RecipeError: a suite, an option or a model that cannot be used.
         DataError: the file has no row with steps, or no answer to an item.
         RunFolderError: the folder holds something else, or cannot be written.
+        BudgetSpent: the judge would go over its budget; the same call with a larger one goes on.
         MissingExtraError: torch or transformers is not installed.
     """
     wall, cpu = time.perf_counter(), time.process_time()
     folder = Path(out)
+    kept = store or folder / "replies.sqlite"
+    budget = judge_budget(judge or "", max_cost, max_requests, price)
+    judging = Judging(judge, form, checklist, unapproved, quality, kept, concurrency, budget) if judge else None
     if phase == "judge":
         task = _kept_task(folder)
     else:
@@ -139,9 +155,9 @@ def evaluate(
         else:
             how = Answering(max_new_tokens, batch_size, store, concurrency)
             task = replace(task, answers=answer_suite(model, task.suite, folder, how, say))
-    scored = None if phase == "answer" else judge(task.suite, task.answers)
-    done = _described(folder, task, scored, time.perf_counter() - wall, time.process_time() - cpu)
-    _write(done, task, scored)
+    judged = None if phase == "answer" else _judged(folder, task, judging, say)
+    done = _described(folder, task, judged, time.perf_counter() - wall, time.process_time() - cpu)
+    _write(done, task)
     return done
 
 
@@ -161,9 +177,11 @@ def _new_task(
         chosen = suite if isinstance(suite, Suite) else open_suite(suite, data=data, options=options)
         return Task(model_name(model), chosen, max_new_tokens, {}, chosen.notes)
     given = read_responses(responses, columns)
-    rows = {"rows": given.rows} if takes_rows(suite) and not data else {}
-    chosen = suite if isinstance(suite, Suite) else open_suite(suite, data=data, options=rows | options)
+    rows = {"rows": given.rows} if takes_rows(suite) else {}
+    found = find_data(responses, str(suite)) if rows and not data else None
+    chosen = suite if isinstance(suite, Suite) else open_suite(suite, data=data or found, options=rows | options)
     answers, notes = match(given, chosen.items, from_rows=bool(rows))
+    notes += [f"the suite's data were found in {found} (--data names others)"] if found else []
     return Task(given.model, chosen, max_new_tokens, answers, (*chosen.notes, *given.notes, *notes))
 
 
@@ -183,7 +201,7 @@ def _kept_task(folder: Path) -> Task:
         fix = "run `seqtune eval` again from the start, into another folder"
         raise RunFolderError("items.jsonl was changed since the answers were made", where=str(folder), fix=fix)
     return Task(
-        settings["model"], suite, settings["max_new_tokens"], read_answers(folder), tuple(summary.get("notes", ()))
+        settings["model"], suite, settings["max_new_tokens"], read_answers(folder), tuple(summary.get("task_notes", ()))
     )
 
 
@@ -197,7 +215,17 @@ def read_answers(folder: Path) -> dict[str, Answer]:
         return {answer.item: answer for answer in ledger}
 
 
-def judge(suite: Suite, answers: Mapping[str, Answer]) -> list[Scored]:
+def _judged(folder: Path, task: Task, judging: Judging | None, say: Say | None) -> Judged:
+    """What the judge says, or else the suite's own program; verdicts.jsonl holds it."""
+    with open_ledger(folder / "verdicts.jsonl", Scored) as ledger:
+        if judging:
+            return judge_suite(task.suite, task.answers, ledger, judging, say)
+        scored = score_suite(task.suite, task.answers)
+        ledger.add(scored)
+        return Judged(PROGRAM, task.suite.items, tuple(scored), {}, ())
+
+
+def score_suite(suite: Suite, answers: Mapping[str, Answer]) -> list[Scored]:
     """What the suite's own program says of each answer.
 
     Raises:
@@ -212,37 +240,38 @@ def judge(suite: Suite, answers: Mapping[str, Answer]) -> list[Scored]:
         if answer := answers.get(item.id):
             found = run(item, answer.text)
             key = xxhash.xxh3_128_hexdigest(f"{answer.key}\x1e{suite.scorer}".encode())
-            scored.append(Scored(item.id, key, found.measures, found.steps))
+            scored.append(Scored(item.id, key, found.measures, found.steps, PROGRAM))
     return scored
 
 
-def _described(folder: Path, task: Task, scored: Sequence[Scored] | None, wall_s: float, cpu_s: float) -> Evaluation:
-    lines = figures(task.suite.items, task.answers, scored or ())
+def _described(folder: Path, task: Task, judged: Judged | None, wall_s: float, cpu_s: float) -> Evaluation:
+    items = judged.items if judged else task.suite.items
+    scored = judged.scored if judged else ()
+    lines = figures(items, task.answers, scored, judged.lengths if judged else None)
     return Evaluation(
         out=folder,
         model=task.model,
         suite=task.suite.name,
-        judge="" if scored is None else PROGRAM,
+        judge=judged.judge if judged else "",
         items=len(task.suite.items),
         answered=len(task.answers),
-        headline=None if scored is None else choose_headline(task.suite.headline, lines),
+        headline=choose_headline(task.suite.headline, lines) if judged else None,
         figures=tuple(lines),
-        chain_taxes=tuple(chain_taxes(task.suite.items, scored or ())),
-        notes=task.notes,
+        chain_taxes=tuple(chain_taxes(items, scored)),
+        notes=task.notes + (judged.notes if judged else ()),
         wall_s=wall_s,
         cpu_s=cpu_s,
     )
 
 
-def _write(done: Evaluation, task: Task, scored: Sequence[Scored] | None) -> None:
-    """verdicts.jsonl and metrics.json, and run.json, which is written last."""
+def _write(done: Evaluation, task: Task) -> None:
+    """metrics.json, and run.json, which is written last."""
     counts = {"judge": done.judge, "items": done.items, "answered": done.answered, "notes": done.notes}
-    if scored is not None:
-        write_lines(done.out / "verdicts.jsonl", scored)
-        figures = {"headline": done.headline, "figures": done.figures, "chain_taxes": done.chain_taxes}
-        write_json(done.out / "metrics.json", {"suite": done.suite, "model": done.model, **counts, **figures})
+    if done.headline:
+        found = {"headline": done.headline, "figures": done.figures, "chain_taxes": done.chain_taxes}
+        write_json(done.out / "metrics.json", {"suite": done.suite, "model": done.model, **counts, **found})
     summary = {"command": "eval", "fingerprint": task.fingerprint, "finished": True, "settings": task.settings}
-    spent = {"wall_s": done.wall_s, "cpu_s": done.cpu_s}
+    spent = {"task_notes": task.notes, "wall_s": done.wall_s, "cpu_s": done.cpu_s}
     write_summary(done.out, {**summary, **counts, **spent, "versions": _versions()})
 
 

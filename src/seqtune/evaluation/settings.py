@@ -21,6 +21,14 @@ class EvaluateSettings(Strict):
         responses: a file of answers that somebody else made, in place of a model.
         columns: of `responses`: our name (answer, id, prompt) -> the file's column.
         data: where the suite's own data lie, e.g. the folder with XQuAD's files.
+        judge: who scores the answers, in place of the suite's own program: http://127.0.0.1:8000/v1#MODEL, ...
+        form: "checklist" asks for a verdict a step, each with a quote that a program looks up; "original" asks once
+            whether all was followed, and how well.
+        checklist: the file with each item's steps (seqtune eval checklist); rows that bring steps need none.
+        unapproved: use the checklist though nobody approved it.
+        quality: with a checklist, ask for the quality of 1 to 5 as well, in a call of its own.
+        max_cost, max_requests, price: the most US dollars and requests for the judge, and what a million tokens read
+            and written cost, as in `build:`.
         phase: "answer" stops before anything is scored; "judge" scores what `out` holds.
         batch_size: items that a local model answers at once.
         max_new_tokens: the longest answer; longer ones are counted as cut.
@@ -41,6 +49,14 @@ class EvaluateSettings(Strict):
     responses: str | None = None
     columns: dict[str, str] = Field(default_factory=dict)
     data: str | None = None
+    judge: str | None = None
+    form: Literal["checklist", "original"] = "checklist"
+    checklist: str | None = None
+    unapproved: bool = False
+    quality: bool = True
+    max_cost: Annotated[float, Field(gt=0)] | None = None
+    max_requests: Count | None = None
+    price: str | None = None
     phase: Literal["both", "answer", "judge"] = "both"
     batch_size: Count = 100
     max_new_tokens: Count = 256

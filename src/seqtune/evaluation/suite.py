@@ -92,12 +92,14 @@ def suites() -> list[Kind]:
 def import_suite(name: str) -> None:
     """Import the shipped module of a suite, which registers it and its scorer; it may need packages others do not."""
     if name in _shipped():
-        import_module(f"seqtune.evaluation.suites.{name}")
+        import_module(f"seqtune.evaluation.suites.{_shipped()[name]}")
 
 
 @cache
-def _shipped() -> frozenset[str]:
-    return frozenset(module.name for module in iter_modules(shipped.__path__))
+def _shipped() -> dict[str, str]:
+    """Suite -> its module, which is named like it: but no module is named like a public function."""
+    modules = [module.name for module in iter_modules(shipped.__path__)]
+    return {("chains" if module == "generated_chains" else module): module for module in modules}
 
 
 def open_suite(spec: str | Path, *, data: str | Path | None = None, options: Mapping[str, Any] | None = None) -> Suite:

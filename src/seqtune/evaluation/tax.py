@@ -10,7 +10,7 @@ from seqtune.data.example import Example
 from seqtune.evaluation.bootstrap import Interval, paired_bootstrap
 from seqtune.evaluation.scoring import Scored
 from seqtune.evaluation.statistics import Measure, share
-from seqtune.evaluation.suites.chains import SINGLES
+from seqtune.evaluation.suites.generated_chains import SINGLES
 
 
 class ChainTax(msgspec.Struct, frozen=True):

@@ -1,0 +1,147 @@
+"""Items of task suites: read from their files or from rows that somebody answered, each with what is right."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from seqtune.data.example import Example
+from seqtune.data.source import open_source
+from seqtune.errors import DataError, RecipeError
+from seqtune.evaluation.suite import GOLD, GROUP
+
+GOLD_COLUMNS = ("target", "answers", "gold", "reference", "references", "answer")
+ASKED_COLUMNS = ("instruction", "prompt", "question")
+
+Row = Mapping[str, Any]
+
+
+class Gold(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is right in an item: `meta["gold"]`.
+
+    Args:
+        answers: any of them; none where nobody knows, and then nothing is scored.
+        language: of these answers.
+        own_language: of what the item asks about.
+        own_answers: the answers in that language, where others are asked for.
+        step: what the first step gives, any of these; none where only its form can be looked at.
+        partly: what may follow in the first step, and alone is a half of it.
+        source: what the first step is done on, where nothing is known of what it gives.
+        choices: the options by their letter.
+        shots: examples in the prompt.
+    """
+
+    answers: tuple[str, ...]
+    language: str = "en"
+    own_language: str = ""
+    own_answers: tuple[str, ...] = ()
+    step: tuple[str, ...] = ()
+    partly: tuple[str, ...] = ()
+    source: str = ""
+    choices: dict[str, str] = {}
+    shots: int = 0
+
+
+def new_item(instruction: str, input: str, gold: Gold, *, group: str = "", own_id: str = "") -> Example:
+    """An item whose output is its first right answer, so that other answers make it another item."""
+    meta = {GROUP: group, GOLD: msgspec.to_builtins(gold)} | ({"id": own_id} if own_id else {})
+    return Example(instruction, input, gold.answers[0] if gold.answers else "", meta=meta)
+
+
+def gold_of(item: Example) -> Gold:
+    """What is right in an item; of an item that no suite made, nothing is known."""
+    return msgspec.convert(item.meta.get(GOLD) or {"answers": ()}, Gold)
+
+
+def apart(items: Iterable[Example]) -> tuple[Example, ...]:
+    """The items with repeated ones told apart by an own id: XQuAD asks some questions twice."""
+    seen: Counter[str] = Counter()
+    kept = []
+    for item in items:
+        seen[item.id] += 1
+        if (times := seen[item.id]) > 1:
+            own_id = "#".join([*filter(None, [str(item.meta.get("id", ""))]), str(times)])
+            item = msgspec.structs.replace(item, meta={**item.meta, "id": own_id})
+        kept.append(item)
+    return tuple(kept)
+
+
+def raw_rows(source: str | Path) -> list[Row]:
+    """The rows of a file or a dataset of the hub, as they stand there.
+
+    Raises:
+        DataError: it cannot be read, a row is broken, or there is none.
+    """
+    rows: list[Row] = []
+    for number, record in open_source(str(source)).records:
+        if not isinstance(record, Mapping):
+            raise DataError("a row that cannot be read", where=f"{source}:{number}", fix="mend it or take it out")
+        rows.append(record)
+    if not rows:
+        raise DataError("holds no rows", where=str(source), fix="check the file: was its writing finished?")
+    return rows
+
+
+def asked_in(row: Row) -> tuple[str, str]:
+    """Instruction and input of a row that somebody answered; "" for what it does not hold."""
+    asked = next((str(row[name]) for name in ASKED_COLUMNS if row.get(name)), "")
+    return asked, str(row.get("input") or "")
+
+
+def golds_in(row: Row) -> tuple[str, ...]:
+    """The right answers that a row brings: a text, a number, a list, or SQuAD's {"text": [...]}."""
+    value = next((row[name] for name in GOLD_COLUMNS if row.get(name) not in (None, "", [])), None)
+    if isinstance(value, Mapping):
+        value = value.get("text")
+    listed = value if isinstance(value, list | tuple) else [value]
+    texts = [one.get("text") if isinstance(one, Mapping) else one for one in listed]
+    return tuple([str(text) for text in texts if text not in (None, "")])
+
+
+def unknown_golds(items: Sequence[Example]) -> tuple[str, ...]:
+    """A note of the items whose right answer nobody knows.
+
+    Raises:
+        DataError: it is known of none.
+    """
+    without = sum(not gold_of(item).answers for item in items)
+    if without == len(items):
+        fix = f"give rows with a column {', '.join(GOLD_COLUMNS[:-1])} or {GOLD_COLUMNS[-1]}"
+        raise DataError("no row says what the right answer is", fix=fix)
+    return (f"{without:,} of {len(items):,} rows say no right answer: they are not scored",) if without else ()
+
+
+def choose_language(suite: str, part: str, known: Sequence[str]) -> str:
+    """The language that a suite's part names.
+
+    Raises:
+        RecipeError: none, or one that the suite does not have.
+    """
+    if part not in known:
+        what = f"suite {suite!r} has no language {part!r}" if part else f"suite {suite!r} needs a language"
+        raise RecipeError(what, fix=f"write {suite}:{known[0]}; known are {', '.join(known)}")
+    return part
+
+
+def language_file(data: str | Path, name: str) -> Path | None:
+    """The file of that name in the folder, or beside the file, that the user gave; None where there is none."""
+    given = Path(data)
+    found = (given if given.is_dir() else given.parent) / name
+    return found if found.is_file() else None
+
+
+def data_file(data: str | Path, name: str) -> str:
+    """The data that the user gave: a file or a name of the hub as it is, of a folder the file of that name.
+
+    Raises:
+        DataError: the folder does not hold it.
+    """
+    if not Path(data).is_dir():
+        return str(data)
+    if not (Path(data) / name).is_file():
+        raise DataError(f"there is no {name}", where=str(data), fix=f"name a file, or the folder with {name}")
+    return str(Path(data) / name)

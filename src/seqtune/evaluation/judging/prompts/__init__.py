@@ -1,0 +1,1 @@
+"""The judge's prompts: versioned text files, read by seqtune.building.prompting."""

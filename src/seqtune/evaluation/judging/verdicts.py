@@ -1,0 +1,210 @@
+"""Our form: a verdict a step with a quote that a program looks up, and quality in a call of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from itertools import pairwise
+
+from seqtune.building import parsing
+from seqtune.building.checking import find_result
+from seqtune.building.evidence import find_quote
+from seqtune.building.parsing import VERDICTS_SCHEMA, Said
+from seqtune.building.prompting import render
+from seqtune.data.example import Example, prompt_text
+from seqtune.evaluation.judging.asking import (
+    PROMPTS,
+    Judge,
+    Unreadable,
+    ask_until_read,
+    code_for_json,
+    fence,
+    own_json,
+    sendable,
+    with_code,
+)
+from seqtune.evaluation.judging.checklist import ChecklistStep, as_step
+from seqtune.evaluation.judging.echoes import find_evidence, says_something, without_echoes
+from seqtune.evaluation.judging.identity import judge_id, key_of
+from seqtune.evaluation.judging.marks import code_for, read_marks
+from seqtune.evaluation.scoring import Scored, Verdict, in_order, measures_of
+
+MAX_TOKENS = 2048
+NOT_DOABLE = "no step of it can be done by a model that only writes text"
+
+_SCORE = r"([1-4](?:\.\d{1,2})?|5(?:\.0{1,2})?)"
+
+
+async def judge_checklist(
+    item: Example,
+    answer_text: str,
+    steps: Sequence[ChecklistStep],
+    ask: Judge,
+    *,
+    checklist: str = "",
+    quality: bool = True,
+    max_tokens: int = MAX_TOKENS,
+) -> Scored:
+    """What a judge says of each step of an answer: strict, soft, depth, order, and quality in a call of its own.
+
+    Steps that no text model can do are left out. Where a program knows a step's result, its word counts and not the
+    judge's. An empty answer, or one that only repeats the request, does no step; no judge is asked of it.
+
+    Args:
+        item: what was asked.
+        answer_text: any text.
+        steps: of the item's checklist.
+        ask: the judge.
+        checklist: its hash (`Checklist.label`), for the judge's identity.
+        quality: whether to ask for the quality as well.
+        max_tokens: of a reply.
+
+    Raises:
+        TeacherError: this judge can never answer.
+    """
+    judge = judge_id("checklist", ask.model, checklist)
+    key = key_of(item, answer_text, judge)
+    if not any(step.doable for step in steps):
+        return Scored(item.id, key, judge=judge, unscored=NOT_DOABLE)
+    asked = _judge_steps(item, answer_text, steps, ask, max_tokens)
+    if quality:
+        verdicts, score = await asyncio.gather(asked, judge_quality(item, answer_text, ask, max_tokens=max_tokens))
+    else:
+        verdicts, score = await asked, None
+    measures = _measures(verdicts, steps, answer_text)
+    if quality:
+        measures["quality"] = None if isinstance(score, Unreadable) else score
+    if isinstance(verdicts, Unreadable):
+        return Scored(item.id, key, measures, judge=judge, unscored=verdicts.reason)
+    return Scored(item.id, key, measures, tuple(verdicts), judge)
+
+
+def verdicts_prompt(item: Example, answer_text: str, steps: Sequence[ChecklistStep]) -> tuple[str, str]:
+    """The question for the steps, and the code that the reply must bear: "" unless the texts could pose as one."""
+    request, answer = sendable(prompt_text(item)), sendable(answer_text)
+    tasks = [" ".join(sendable(step.text).split()) for step in steps if step.doable]
+    bound = code_for_json(request, answer, *tasks)
+    mark = fence(request, answer, *tasks)
+    prompt = render("verdicts", package=PROMPTS, request=request, answer=answer, tasks=tasks, mark=mark, code=bound)
+    return prompt, bound
+
+
+def read_verdicts(
+    reply: str, steps: Sequence[ChecklistStep], answer: str, item: Example, bound: str = ""
+) -> list[Verdict] | Unreadable:
+    """A verdict for each step that can be done, from a judge's reply.
+
+    A yes counts only where its quote stands in the answer, and not merely in what the answer repeats of the request:
+    else the step is not done, and `supported` False. A step that a program can check gets the program's verdict.
+
+    Args:
+        reply: the whole reply, in JSON as models write it.
+        steps: all of the checklist.
+        answer: the text that was judged.
+        item: what was asked.
+        bound: the code that the reply must bear, "" for none.
+    """
+    doable = [(place, step) for place, step in enumerate(steps, 1) if step.doable]
+    said = parsing.read_verdicts(own_json(reply, bound), len(doable))
+    if said is None:
+        code = f', or not under the key "code": "{bound}"' if bound else ""
+        return Unreadable(f"it does not judge each of the {len(doable)} tasks exactly once{code}")
+    rest = without_echoes(answer, item, [step.text for step in steps])
+    judged = zip(doable, said, strict=True)
+    return [_checked(place, step, answer) or _verdict(place, step, one, answer, rest) for (place, step), one in judged]
+
+
+def _verdict(place: int, step: ChecklistStep, said: Said, answer: str, rest: str) -> Verdict:
+    held = find_evidence(said.quote, answer, rest) is not None if said.done else None
+    return Verdict(
+        place, "judge", said.done and bool(held), said.quote or None, step.expected, supported=held, text=step.text
+    )
+
+
+def _checked(place: int, step: ChecklistStep, answer: str) -> Verdict | None:
+    """The program's verdict; None for a step that no program can check."""
+    found = find_result(as_step(step), answer)
+    if found is None:
+        return None
+    shown = sendable(found.evidence) if found.done else None
+    return Verdict(place, step.check, found.done, shown, step.expected, text=step.text)
+
+
+async def _judge_steps(
+    item: Example, answer: str, steps: Sequence[ChecklistStep], ask: Judge, max_tokens: int
+) -> list[Verdict] | Unreadable:
+    doable = [(place, step) for place, step in enumerate(steps, 1) if step.doable]
+    if not says_something(without_echoes(answer, item, [step.text for step in steps])):
+        return [
+            Verdict(place, step.check or "judge", False, None, step.expected, text=step.text) for place, step in doable
+        ]
+    known = [_checked(place, step, answer) for place, step in doable]
+    if None not in known:
+        return [one for one in known if one]
+    prompt, bound = verdicts_prompt(item, answer, steps)
+    return await ask_until_read(
+        ask,
+        prompt,
+        lambda reply: read_verdicts(reply, steps, answer, item, bound),
+        max_tokens=max_tokens,
+        schema=with_code(VERDICTS_SCHEMA) if bound else VERDICTS_SCHEMA,
+    )
+
+
+def _measures(
+    verdicts: list[Verdict] | Unreadable, steps: Sequence[ChecklistStep], answer: str
+) -> dict[str, float | None]:
+    if isinstance(verdicts, Unreadable):
+        return {**measures_of([]), "order": None}
+    return {**measures_of([one.done for one in verdicts]), "order": order_of(verdicts, steps, answer)}
+
+
+def order_of(verdicts: Sequence[Verdict], steps: Sequence[ChecklistStep], answer: str) -> float | None:
+    """1 where the steps that were done stand in their order, by the places of their quotes; None where nothing tells.
+
+    Only what depends on each other has an order, where the checklist says so of any step; else all have.
+    """
+    spans = {one.step: find_quote(one.found, answer) for one in verdicts if one.done and one.found}
+    places = {step: found[0][0] for step, found in spans.items() if found}
+    pairs = [(before, step) for step, one in enumerate(steps, 1) for before in one.depends_on]
+    pairs = pairs or [*pairwise(sorted(places))]
+    told = [in_order([places.get(before), places.get(step)]) for before, step in pairs]
+    return min((one for one in told if one is not None), default=None)
+
+
+def quality_prompt(item: Example, answer_text: str) -> tuple[str, str]:
+    """The question for the quality, and the code that the reply's mark must bear, "" for none."""
+    request, answer = sendable(prompt_text(item)), sendable(answer_text)
+    bound = code_for(r"\[\[\s*\d", [request, answer])
+    mark = fence(request, answer)
+    return render("quality", package=PROMPTS, request=request, answer=answer, mark=mark, code=bound), bound
+
+
+def read_quality(reply: str, bound: str = "") -> float | None:
+    """The score of 1 to 5 in a reply [[4]]; None where it does not say, or says two things."""
+    marks = read_marks(reply, _SCORE, bound)
+    return float(marks.pop()[0]) if len(marks) == 1 else None
+
+
+async def judge_quality(
+    item: Example, answer_text: str, ask: Judge, *, max_tokens: int = MAX_TOKENS
+) -> float | Unreadable:
+    """How good an answer is, 1 to 5; an empty one, or one that only repeats the request, is 1, and no judge is asked.
+
+    Raises:
+        TeacherError: this judge can never answer.
+    """
+    if not says_something(without_echoes(answer_text, item)):
+        return 1.0
+    prompt, bound = quality_prompt(item, answer_text)
+
+    def read(reply: str) -> float | Unreadable:
+        found = read_quality(reply, bound)
+        return Unreadable("it does not hold one score in the form asked for") if found is None else found
+
+    return await ask_until_read(ask, prompt, read, max_tokens=max_tokens)
+
+
+def unsupported(scored: Scored) -> int:
+    """How many of an answer's steps the judge called done with a quote that shows nothing."""
+    return sum(one.supported is False for one in scored.steps)

@@ -1,0 +1,142 @@
+"""The suite `commonsense_qa`: repeat a question, then choose the answer (CommonsenseQA, Talmor et al. 2019)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from seqtune.data.example import Example
+from seqtune.errors import DataError, RecipeError
+from seqtune.evaluation.intermediate import repeated, verdicts, with_both
+from seqtune.evaluation.items import (
+    Gold,
+    apart,
+    asked_in,
+    data_file,
+    gold_of,
+    golds_in,
+    new_item,
+    raw_rows,
+    unknown_golds,
+)
+from seqtune.evaluation.parts import parts
+from seqtune.evaluation.scoring import Findings, scorer
+from seqtune.evaluation.suite import Suite, suite
+from seqtune.evaluation.text import plain_words
+
+HUB = "tau/commonsense_qa:validation"  # the test split has no answers
+FORMS = ("repeat", "plain")
+
+REPEAT = "First, repeat the question below. Then, answer it with the best of the choices."
+PLAIN = "Answer the question below with the best of the choices."
+END = 'Write its letter after "Answer:".'
+
+_CHOICE = re.compile(r"^[ \t]*\(?([A-H])[.):][ \t]*(\S[^\n]*)$", re.MULTILINE)
+_LETTER = re.compile(
+    r"\W*(?:(?:option|choice|letter)\W+)?([A-H])(?:\W*\Z|\s*[).:\]*–—-]|,?\s+(?:because|since|as|is)\b)", re.IGNORECASE
+)
+
+
+@suite("commonsense_qa")
+def commonsense_qa(
+    part: str = "repeat", data: str | Path | None = None, *, rows: Sequence[Mapping[str, object]] | None = None
+) -> Suite:
+    """CommonsenseQA, answered after a repetition of the question, or without one ("commonsense_qa:plain").
+
+    Args:
+        part: "repeat" or "plain".
+        data: a file of rows in the authors' form ({"question": {"stem", "choices"}, "answerKey"}) or in the hub's
+            (question, choices, answerKey), or the folder with dev_rand_split.jsonl; the Hugging Face hub by default.
+        rows: rows that somebody answered, with instruction, input and target, the choices a line each ("A. ..."): the
+            items come from them, in their order, one each.
+
+    Raises:
+        RecipeError: no such form.
+        DataError: no such file, or no item in it.
+    """
+    if part not in FORMS:
+        raise RecipeError(f"suite 'commonsense_qa' has no form {part!r}", fix=f"choose from {', '.join(FORMS)}")
+    if rows is not None:
+        items = items_from_rows(rows, part)
+    else:
+        source = str(data_file(data, "dev_rand_split.jsonl")) if data else HUB
+        items = apart([_item(row, part, f"{source}:{i}") for i, row in enumerate(raw_rows(source), 1)])
+    return Suite(f"commonsense_qa:{part}", items, "commonsense_qa", headline="exact_match", notes=unknown_golds(items))
+
+
+def items_from_rows(rows: Sequence[Mapping[str, object]], part: str = "repeat") -> tuple[Example, ...]:
+    """An item a row, in their order.
+
+    Args:
+        rows: with instruction (or prompt), input, and target: a letter, or a choice in words.
+        part: whether the question was to be repeated.
+    """
+    return apart([_row_item(row, part) for row in rows])
+
+
+def _row_item(row: Mapping[str, object], part: str) -> Example:
+    asked = "\n".join(asked_in(row))
+    choices = {letter: text.strip() for letter, text in _CHOICE.findall(asked)}
+    stem = _CHOICE.split(asked)[0].rpartition("Question:")[2].strip()
+    named = [chosen(answer, choices) or answer for answer in golds_in(row)]
+    return new_item(*asked_in(row), _gold(stem, choices, named, part), group="en")
+
+
+def _item(row: Mapping[str, Any], part: str, where: str) -> Example:
+    stem, choices = _question(row, where)
+    listed = "\n".join(f"{letter}. {text}" for letter, text in choices.items())
+    key = str(row.get("answerKey") or "")
+    gold = _gold(stem, choices, [key] if key else [], part)
+    instruction = f"{REPEAT if part == 'repeat' else PLAIN} {END}"
+    return new_item(instruction, f"Question: {stem}\n{listed}", gold, group="en", own_id=str(row.get("id") or ""))
+
+
+def _question(row: Mapping[str, Any], where: str) -> tuple[str, dict[str, str]]:
+    """Stem and choices: of the authors' nested form, or of the hub's columns."""
+    asked = row.get("question")
+    stem, choices = (
+        (asked.get("stem"), asked.get("choices")) if isinstance(asked, Mapping) else (asked, row.get("choices"))
+    )
+    try:
+        if isinstance(choices, Mapping):
+            pairs = [*zip(choices["label"], choices["text"], strict=True)]
+        else:
+            pairs = [(choice["label"], choice["text"]) for choice in choices or ()]
+    except (KeyError, TypeError, ValueError):
+        pairs = []
+    if not isinstance(stem, str) or not pairs:
+        fix = 'write {"question": {"stem": ..., "choices": [{"label": "A", "text": ...}]}, "answerKey": "A"}'
+        raise DataError("is no question with choices", where=where, fix=fix)
+    return stem, {str(letter): str(text) for letter, text in pairs}
+
+
+def _gold(stem: str, choices: dict[str, str], answers: Sequence[str], part: str) -> Gold:
+    listed = "\n".join([stem, *[f"{letter}. {text}" for letter, text in choices.items()]])
+    step = (stem, listed) if part == "repeat" else ()
+    return Gold(tuple(answers), own_language="en", step=step, choices=choices)
+
+
+def chosen(answer: str, choices: Mapping[str, str]) -> str | None:
+    """The letter of the choice that an answer names: "C", "(c) a bench", "a bench"; None where it names none."""
+    said = plain_words(answer)
+    for letter, text in choices.items():
+        if said and said in (plain_words(text), plain_words(f"{letter} {text}")):
+            return letter
+    found = _LETTER.match(answer)
+    return found.group(1).upper() if found and (not choices or found.group(1).upper() in choices) else None
+
+
+@scorer("commonsense_qa")
+def score_commonsense_qa(item: Example, text: str) -> Findings:
+    """The choice, and whether the question was repeated where that was asked for."""
+    gold, found = gold_of(item), parts(text)
+    if not gold.answers:
+        return Findings({"exact_match": None})
+    choice = chosen(found.answer, gold.choices)
+    measures: dict[str, float | None] = {"exact_match": float(choice in gold.answers)}
+    if not gold.step:
+        return Findings(measures)
+    measures |= repeated(found, gold)
+    return with_both(measures, verdicts(measures, found, "repeat the question"), found)

@@ -1,0 +1,80 @@
+"""The suite `prompts`: any prompts, to be answered as they stand; what an answer must do, a judge's checklist says."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from msgspec import structs
+
+from seqtune.data.example import Example
+from seqtune.data.failure import Failure
+from seqtune.data.reader import rows as read_rows
+from seqtune.errors import DataError, RecipeError
+from seqtune.evaluation.suite import Suite, suite
+
+Rows = Sequence[Mapping[str, Any]]
+OWN_ID = "id"  # the column of `meta` that an item's id is made of as well
+
+
+@suite("prompts")
+def prompts(data: str | Path | None = None, *, rows: Rows | None = None) -> Suite:
+    """Prompts of any format that seqtune reads, an item each, twice where a prompt stands there twice.
+
+    Args:
+        data: a file, or a dataset of the hub ("owner/name:split"); its outputs stay with the items, as references.
+        rows: in its place, rows that somebody's model answered already; their outputs are no part of the items.
+
+    Raises:
+        RecipeError: neither or both are given.
+        DataError: the source cannot be read, or no row of it holds a prompt.
+    """
+    if (data is None) == (rows is None):
+        raise RecipeError("the suite 'prompts' has no prompts of its own", fix="give --data FILE, or rows")
+    items, notes = prompt_items(str(data)) if rows is None else prompt_items(rows, answered=True)
+    return Suite("prompts", tuple(items), scorer="", notes=tuple(notes))
+
+
+def prompt_items(source: str | Rows, *, answered: bool = False) -> tuple[list[Example], list[str]]:
+    """The prompts of a source, told apart from each other, and a note for every row that is none.
+
+    Args:
+        source: what `seqtune.read` takes.
+        answered: the outputs are a model's answers, and not what is right.
+
+    Raises:
+        DataError: the source cannot be read, or no row of it holds a prompt.
+    """
+    found, notes, times = list[Example](), list[str](), Counter[str]()
+    for row in read_rows(source):
+        if why := _unfit(row):
+            notes.append(why)
+        elif isinstance(row, Example):
+            found.append(told_apart(structs.replace(row, output="") if answered else row, times))
+    if not found:
+        where = source if isinstance(source, str) else "rows"
+        raise DataError("no row holds a prompt", where=where, fix="name the prompts' column 'instruction'")
+    return found, notes
+
+
+def _unfit(row: Example | Failure) -> str:
+    """Why a row is no item, "" where it is one."""
+    if isinstance(row, Failure):
+        # Counted from 1 as everywhere here; people who count from 0 (the paper's row 547) are told so.
+        return f"row {row.row} (row {row.row - 1} counted from 0) is no item: {row.reason}"
+    place = row.origin[0].row if row.origin else 0
+    return f"row {place} is no item: a dialogue, whose answers stand in many turns" if row.turns else ""
+
+
+def told_apart(one: Example, times: Counter[str]) -> Example:
+    """The same Example; where an equal one came before, with an id of its own.
+
+    Args:
+        times: how often each id came so far; counts along.
+    """
+    times[one.id] += 1
+    if (number := times[one.id]) == 1:
+        return one
+    return structs.replace(one, meta=one.meta | {OWN_ID: f"{one.meta.get(OWN_ID, '')}#{number}"})

@@ -1,0 +1,151 @@
+"""`seqtune eval` as a user runs it: killed in both phases, with junk from the judge, with nobody at the address."""
+
+import json
+import random
+import subprocess
+import sys
+import time
+
+import msgspec
+import pytest
+
+from seqtune.building.damage import spoil
+from seqtune.building.gold import Skip
+from seqtune.data.example import Example, Step
+from seqtune.data.reader import read
+from seqtune.data.writer import write
+from seqtune.evaluation.run import evaluate
+from seqtune.evaluation.suites.generated_chains import chains
+
+REHEARSAL = "seqtune.evaluation.judging.rehearsal"
+ITEMS = 60
+
+
+def item(number):
+    steps = (Step(f"name three colours of flag {number}"), Step("say which of these colours is warmest"))
+    return Example(
+        f"First name three colours of flag {number}, then say which of these colours is warmest.", steps=steps
+    )
+
+
+@pytest.fixture
+def items(tmp_path):
+    path = tmp_path / "items.jsonl"
+    write(map(item, range(ITEMS)), path)
+    return str(path)
+
+
+def command(*words):
+    return [sys.executable, "-m", "seqtune", "eval", *map(str, words)]
+
+
+def metrics(folder):
+    found = json.loads((folder / "metrics.json").read_bytes())
+    return found["headline"], found["figures"]
+
+
+def finish(words):
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.mark.parametrize("phase", ["answer", "judge"])
+def test_a_run_killed_in_either_phase_asks_nothing_twice_and_ends_with_the_same_figures(
+    tmp_path, items, mock_server, phase
+):
+    server = mock_server("--latency-ms", "30", "--rule", f"{REHEARSAL}:answer")
+    words = ["--suite", items, "--model", f"{server.url}#mock", "--concurrency", "4", "--quiet"]
+    judged = [*words, "--judge", f"{server.url}#judge"]
+    finish(command(*judged, "--out", tmp_path / "whole"))
+    undisturbed = server.stats()["requests"]
+    killed, rng, kills = tmp_path / "killed", random.Random(0), 0
+    if phase == "judge":
+        finish(command(*words, "--out", killed, "--phase", "answer"))
+    for _ in range(6):
+        process = subprocess.Popen(command(*judged, "--out", killed), stderr=subprocess.DEVNULL)
+        try:
+            process.wait(0.6 + rng.random() * 0.5)
+            break
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            kills += 1
+    assert kills
+    finish(command(*judged, "--out", killed))
+    assert metrics(killed) == metrics(tmp_path / "whole")
+    again = server.stats()["requests"] - undisturbed
+    assert undisturbed <= again <= undisturbed + kills * 4
+    finish(command(*judged, "--out", killed))
+    assert server.stats()["requests"] == undisturbed + again
+
+
+@pytest.mark.parametrize(("rule", "some"), [("some_junk", True), ("all_junk", False)])
+def test_where_the_judge_talks_nonsense_no_headline_is_given_and_the_exit_code_says_so(
+    tmp_path, items, mock_server, rule, some
+):
+    server = mock_server("--rule", f"{REHEARSAL}:{rule}")
+    out = tmp_path / "out"
+    words = ["--suite", items, "--model", f"{server.url}#mock", "--judge", f"{server.url}#judge", "--out", out]
+    done = subprocess.run(command(*words), capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert "no headline: only" in done.stderr
+    headline, figures = metrics(out)
+    assert headline["refused"]
+    strict = figures[-1]["measures"]["strict"] if some else headline["figure"]
+    assert 0 < strict["unscored"] < ITEMS if some else strict["unscored"] == ITEMS
+    assert strict["of"] + strict["unscored"] == ITEMS
+    assert strict["worst"] < strict["best"]
+
+
+@pytest.mark.parametrize("judge", ["always_yes", "echo"])
+def test_whatever_the_judge_says_empty_copied_and_injected_answers_do_no_step(tmp_path, mock_server, judge):
+    server = mock_server("--rule", f"{REHEARSAL}:{judge}")
+    rows = []
+    for one in chains((2, 3), per_length=10).items:
+        bare = msgspec.structs.replace(one, steps=tuple(Step(step.text) for step in one.steps))
+        for kind in ("empty", "copy_prompt", "inject_verdict"):
+            damaged = spoil(one, seed=0, kinds=[kind])
+            assert not isinstance(damaged, Skip)
+            own = msgspec.structs.replace(bare, meta={"id": f"{one.id} {kind}"})
+            rows.append((own, damaged.answer))
+    write([own for own, _ in rows], tmp_path / "items.jsonl")
+    answers = [
+        {"item": own.id, "output": text}
+        for own, text in zip(read(str(tmp_path / "items.jsonl")), [t for _, t in rows], strict=True)
+    ]
+    (tmp_path / "answers.jsonl").write_text("\n".join(json.dumps(row) for row in answers))
+    found = evaluate(
+        suite=tmp_path / "items.jsonl",
+        responses=tmp_path / "answers.jsonl",
+        judge=f"{server.url}#judge",
+        out=tmp_path / "out",
+    )
+    strict = found.figures[-1].measures["strict"]
+    assert strict.done == 0
+    assert found.answered == len(rows)
+
+
+def test_nobody_at_the_address_is_said_at_once_and_nothing_is_scored(tmp_path, items):
+    words = ["--suite", items, "--model", "http://127.0.0.1:9/v1#mock", "--out", tmp_path / "out"]
+    started = time.monotonic()
+    done = subprocess.run(command(*words), capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert time.monotonic() - started < 30
+    assert "127.0.0.1:9" in done.stderr
+    assert "run the same command again" in done.stderr
+    assert not (tmp_path / "out" / "metrics.json").exists()
+
+
+def test_with_json_the_last_word_is_one_object_with_every_figure_its_interval_coverage_and_counts(tmp_path):
+    suite = chains((1, 2), per_length=5)
+    write(suite.items, tmp_path / "items.jsonl")
+    rows = [{"item": one.id, "output": one.output} for one in suite.items]
+    (tmp_path / "r.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    words = ["--suite", tmp_path / "items.jsonl", "--responses", tmp_path / "r.jsonl", "--out", tmp_path / "out"]
+    done = finish(command(*words, "--json"))
+    found = json.loads(done.stdout)
+    assert found["headline"]["figure"]["value"] == 1.0
+    for line in found["figures"]:
+        for figure in line["measures"].values():
+            assert {"done", "of", "value", "low", "high", "unscored", "worst", "best"} <= figure.keys()
