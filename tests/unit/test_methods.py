@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from seqtune.data.example import Example, Origin
 from seqtune.errors import DataError, MissingExtraError, RecipeError, RunFolderError, SeqtuneError
-from seqtune.evaluation.suite import chain_maker
+from seqtune.evaluation.suites.generated_chains import chain_maker
 from seqtune.recipe import section_options, shipped_recipes
 from seqtune.training.batches import share
 from seqtune.training.plan import plan_run
@@ -414,7 +414,7 @@ def test_a_field_that_trl_does_not_have_is_refused_with_its_line_and_the_nearest
 
 
 def test_every_field_that_decides_what_is_trained_is_ours():
-    from seqtune.training.arguments import OURS, sft_fields
+    from seqtune.training.arguments import OURS, trl_fields
 
     deciding = {
         "max_length",
@@ -425,7 +425,7 @@ def test_every_field_that_decides_what_is_trained_is_ours():
         "eos_token",
     }
     assert deciding <= OURS.keys()
-    assert len(OURS.keys() & sft_fields()) > 40
+    assert len(OURS.keys() & trl_fields()) > 40
 
 
 def test_a_value_that_trl_refuses_is_told_with_its_reason(qwen, tmp_path):

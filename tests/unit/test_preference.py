@@ -1,15 +1,18 @@
 """Preference: right answers against damaged ones, and tries against each other, on our own token ids."""
 
 import copy
+import json
 import math
 from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import structs
 
 from seqtune.data.example import Example, Step, Turn
-from seqtune.errors import DataError, RecipeError
-from seqtune.evaluation.suite import chain_maker
+from seqtune.errors import DataError, RecipeError, RunFolderError
+from seqtune.evaluation.suites.generated_chains import chain_maker
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -17,11 +20,17 @@ pytest.importorskip("trl")
 
 import families  # noqa: E402
 
+from seqtune.evaluation.answers import answer  # noqa: E402
 from seqtune.training.model import Loaded  # noqa: E402
+from seqtune.training.outlook import look_ahead  # noqa: E402
 from seqtune.training.pairs import render_pairs  # noqa: E402
-from seqtune.training.preference import tune_by_pairs, tune_by_reward  # noqa: E402
+from seqtune.training.plan import Plan  # noqa: E402
+from seqtune.training.preference import optimise_preference  # noqa: E402
+from seqtune.training.preferring import figures_of, plan_preference  # noqa: E402
 from seqtune.training.rendering import end_mark, prompt_ids  # noqa: E402
 from seqtune.training.rewards import render_questions, step_reward  # noqa: E402
+from seqtune.training.run import train  # noqa: E402
+from seqtune.training.settings import LoraSettings, TrainSettings  # noqa: E402
 from seqtune.training.words import END, word_tokenizer  # noqa: E402
 
 SAY_YES = Example("Say it.", "yes", "yes", steps=(Step("say it", "yes", check="first_word"),))
@@ -64,21 +73,32 @@ def pairs_of(rows, tokenizer, **options):
     return render_pairs(rows, tokenizer, **{"seed": 0, "max_length": 256, **options})
 
 
-def tuned(loaded, pairs, folder, **options):
-    lines = []
-    defaults = {"seed": 0, "steps": 6, "learning_rate": 1e-2, "pairs_per_step": 8, "folder": folder}
-    tune_by_pairs(loaded, pairs, **{**defaults, **options}, say=lines.append)
+def settings_of(method, **options):
+    values = {"dataset": "rows", "model": "some/model", "out": "run", "learning_rate": 1e-2, "warmup": 0.0}
+    return TrainSettings(method=method, **{**values, **options}).resolved()
+
+
+def tuned(method, loaded, rows, folder, *, steps, **options):
+    """The lines said while the first steps of a training are done."""
+    lines, settings = [], settings_of(method, **options)
+    plan = plan_preference(len(rows), settings.model_copy(update={"epochs": steps}))
+    first = Plan([plan.steps[:steps]])
+    optimise_preference(loaded, rows, first, settings, bfloat16=False, folder=folder, say=lines.append)
     return lines
+
+
+def preferred(loaded, pairs, folder, *, steps=6, **options):
+    return tuned("dpo", loaded, pairs, folder, steps=steps, **{"rows_per_step": 8, **options})
 
 
 # --- pairs
 
 
 def test_a_pair_is_the_prompt_as_it_is_asked_and_two_answers_with_their_end(rows, tokenizer):
-    pairs, unused = pairs_of(rows, tokenizer)
-    assert len(pairs) == 32
-    assert unused == []
-    for row, pair in zip(rows, pairs, strict=True):
+    found = pairs_of(rows, tokenizer)
+    assert (len(found.rows), found.examples, found.unused) == (32, rows, [])
+    for row, pair in zip(rows, found.rows, strict=True):
+        assert pair.id == f"{row.id}/{pair.kind}"
         assert pair.prompt == prompt_ids(row, tokenizer)
         assert tokenizer.decode(pair.chosen) == row.output + END
         assert tokenizer.decode(pair.rejected).endswith(END)
@@ -88,10 +108,10 @@ def test_a_pair_is_the_prompt_as_it_is_asked_and_two_answers_with_their_end(rows
 @pytest.mark.parametrize("family", ["llama3", "qwen3", "mistral", "gemma"])
 def test_in_every_family_of_models_both_answers_end_with_the_token_that_ends_a_turn(rows, family):
     tokenizer = getattr(families, family)()
-    pairs, unused = pairs_of(rows, tokenizer, max_length=10_000)
-    assert unused == []
+    found = pairs_of(rows, tokenizer, max_length=10_000)
+    assert found.unused == []
     end = tokenizer.convert_tokens_to_ids(end_mark(tokenizer))
-    for row, pair in zip(rows, pairs, strict=True):
+    for row, pair in zip(rows, found.rows, strict=True):
         assert pair.prompt == prompt_ids(row, tokenizer)
         assert pair.chosen[-1] == pair.rejected[-1] == end
         assert end not in pair.chosen[:-1] + pair.rejected[:-1]
@@ -100,15 +120,26 @@ def test_in_every_family_of_models_both_answers_end_with_the_token_that_ends_a_t
 def test_rows_that_bear_no_pair_are_listed_with_the_reason(rows, tokenizer):
     one = structs.replace(rows[0], steps=rows[0].steps[:1])
     chat = structs.replace(rows[1], turns=(Turn("user", "?"), Turn("assistant", "!")))
-    pairs, unused = pairs_of([one, chat, rows[2]], tokenizer)
-    assert [pair.id for pair in pairs] == [rows[2].id]
-    assert [line.id for line in unused] == [one.id, chat.id]
-    assert unused[0].reason == "the row has fewer than two steps"
-    shortest = min(pair.length for pair in pairs_of(rows, tokenizer)[0])
-    short, long = pairs_of(rows, tokenizer, max_length=shortest)
-    assert all(pair.length == shortest for pair in short)
-    assert {line.reason for line in long} == {f"longer than {shortest} tokens"}
-    assert all(line.tokens > shortest for line in long)
+    found = pairs_of([one, chat, rows[2]], tokenizer)
+    assert [pair.row for pair in found.rows] == [rows[2].id]
+    assert [line.id for line in found.unused] == [one.id, chat.id]
+    assert found.unused[0].reason == "the row has fewer than two steps"
+    shortest = min(pair.length for pair in pairs_of(rows, tokenizer).rows)
+    cut = pairs_of(rows, tokenizer, max_length=shortest)
+    assert all(pair.length == shortest for pair in cut.rows)
+    assert {line.reason for line in cut.unused} == {f"the row has more than {shortest} tokens"}
+    assert all(line.tokens > shortest for line in cut.unused)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"), [({"strict": True}, "fewer than two steps"), ({"too_long": "error"}, "more than")]
+)
+def test_a_row_that_may_not_be_left_out_stops_it(rows, tokenizer, options, said):
+    one = structs.replace(rows[0], steps=rows[0].steps[:1])
+    with pytest.raises(DataError, match=said):
+        pairs_of(
+            [one, *rows], tokenizer, max_length=min(pair.length for pair in pairs_of(rows, tokenizer).rows), **options
+        )
 
 
 def test_without_any_pair_there_is_nothing_to_learn_from(rows, tokenizer):
@@ -116,12 +147,43 @@ def test_without_any_pair_there_is_nothing_to_learn_from(rows, tokenizer):
         pairs_of([SAY_YES], tokenizer)
 
 
+# --- the plan
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 4), st.integers())
+def test_every_step_is_full_and_each_epoch_takes_every_row_once(rows, size, epochs, seed):
+    settings = settings_of("dpo", rows_per_step=size, epochs=epochs, seed=seed)
+    if size > rows:
+        with pytest.raises(DataError, match=f"a step takes {size} rows and there are {rows}"):
+            plan_preference(rows, settings)
+        return
+    steps = plan_preference(rows, settings).steps
+    assert len(steps) == math.ceil(epochs * rows / size)
+    assert all(len(batch) == size for (batch,) in steps)
+    order = [row for (batch,) in steps for row in batch]
+    for epoch in range(epochs):
+        assert sorted(order[epoch * rows : (epoch + 1) * rows]) == list(range(rows))
+
+
+def test_the_figures_of_a_plan_count_both_answers_of_a_pair_and_every_try_of_a_question(rows, tokenizer):
+    pairs, settings = pairs_of(rows, tokenizer).rows, settings_of("dpo", rows_per_step=16, accumulate=4)
+    found = figures_of(settings, pairs, plan_preference(32, settings))
+    assert found["tokens"] == sum(2 * len(p.prompt) + len(p.chosen) + len(p.rejected) for p in pairs)
+    assert found["trained_tokens"] == sum(len(p.chosen) + len(p.rejected) for p in pairs)
+    assert 0 < found["padding"] < 1
+    questions = render_questions(rows, tokenizer, max_length=256).rows
+    settings = settings_of("grpo", answers=3, max_new_tokens=7)
+    found = figures_of(settings, questions, plan_preference(32, settings))
+    assert found["trained_tokens"] == 32 * 3 * 7
+    assert found["tokens"] == 3 * sum(len(q.prompt) + 7 for q in questions)
+
+
 # --- DPO
 
 
 def test_at_the_start_the_model_prefers_what_it_always_preferred(rows, tokenizer, loaded, tmp_path):
-    pairs, _ = pairs_of(rows, tokenizer)
-    lines = tuned(loaded, pairs, tmp_path, likelihood=0.0)
+    pairs = pairs_of(rows, tokenizer).rows
+    lines = preferred(loaded, pairs, tmp_path, likelihood=0.0)
     assert lines[0].loss == pytest.approx(math.log(2), abs=1e-4)  # no gain yet over what it was
     assert lines[-1].step == lines[-1].steps == 6
     assert lines[-1].tokens > lines[0].tokens > 0
@@ -130,20 +192,20 @@ def test_at_the_start_the_model_prefers_what_it_always_preferred(rows, tokenizer
 def test_the_likelihood_that_is_trained_is_that_of_the_right_answers_and_their_ends_and_of_nothing_else(
     rows, tokenizer, loaded, tmp_path
 ):
-    pairs, _ = pairs_of(rows, tokenizer)
+    pairs = pairs_of(rows, tokenizer).rows
     whole = sum(log_likelihood(loaded.model, pair.prompt, pair.chosen) for pair in pairs)
     mean = -whole / sum(len(pair.chosen) for pair in pairs)
-    (line, *_) = tuned(loaded, pairs, tmp_path, likelihood=2.0, steps=1, pairs_per_step=len(pairs))
+    (line, *_) = preferred(loaded, pairs, tmp_path, likelihood=2.0, steps=1, rows_per_step=len(pairs))
     assert line.loss == pytest.approx(math.log(2) + 2.0 * mean, rel=1e-4)
 
 
 def test_right_answers_gain_on_damaged_ones_and_with_their_likelihood_they_gain_by_themselves(
     rows, tokenizer, loaded, tmp_path
 ):
-    pairs, _ = pairs_of(rows, tokenizer)
+    pairs = pairs_of(rows, tokenizer).rows
     before = [margin(loaded.model, pair) for pair in pairs]
     chosen = [log_likelihood(loaded.model, pair.prompt, pair.chosen) for pair in pairs]
-    tuned(loaded, pairs, tmp_path, likelihood=1.0, steps=8)
+    preferred(loaded, pairs, tmp_path, likelihood=1.0, steps=8)
     gains = [margin(loaded.model, pair) - old for pair, old in zip(pairs, before, strict=True)]
     assert sum(gain > 0 for gain in gains) > 24
     now = [log_likelihood(loaded.model, pair.prompt, pair.chosen) for pair in pairs]
@@ -151,10 +213,10 @@ def test_right_answers_gain_on_damaged_ones_and_with_their_likelihood_they_gain_
 
 
 def test_the_same_seed_gives_the_same_model_and_the_model_is_left_as_it_was_made(rows, tokenizer, loaded, tmp_path):
-    pairs, _ = pairs_of(rows, tokenizer)
+    pairs = pairs_of(rows, tokenizer).rows
     again = Loaded(copy.deepcopy(loaded.model), tokenizer)
     for one in (loaded, again):
-        tuned(one, pairs, tmp_path, steps=3)
+        preferred(one, pairs, tmp_path, steps=3)
         assert "forward" not in one.model.__dict__
     both = zip(loaded.model.parameters(), again.model.parameters(), strict=True)
     assert all(torch.equal(one, other) for one, other in both)
@@ -162,20 +224,14 @@ def test_the_same_seed_gives_the_same_model_and_the_model_is_left_as_it_was_made
 
 def test_an_adapter_is_compared_with_what_it_was_and_stays_the_only_one(rows, tokenizer, loaded, tmp_path):
     peft = pytest.importorskip("peft")
-    pairs, _ = pairs_of(rows, tokenizer)
+    pairs = pairs_of(rows, tokenizer).rows
     base = copy.deepcopy(loaded.model)
     adapted = Loaded(peft.get_peft_model(loaded.model, peft.LoraConfig(r=2, target_modules=["q_proj"])), tokenizer)
-    lines = tuned(adapted, pairs, tmp_path, likelihood=0.0, steps=3)
+    lines = preferred(adapted, pairs, tmp_path, likelihood=0.0, steps=3, lora=LoraSettings())
     assert lines[0].loss == pytest.approx(math.log(2), abs=1e-4)
     assert [*adapted.model.peft_config] == ["default"]
     with adapted.model.disable_adapter():
         assert margin(adapted.model, pairs[0]) == pytest.approx(margin(base, pairs[0]), abs=1e-4)
-
-
-def test_a_field_that_trl_does_not_know_is_refused(rows, tokenizer, loaded, tmp_path):
-    pairs, _ = pairs_of(rows, tokenizer)
-    with pytest.raises(RecipeError, match="betta"):
-        tuned(loaded, pairs, tmp_path, trl={"betta": 1})
 
 
 # --- rewards and GRPO
@@ -194,10 +250,10 @@ def test_the_reward_is_the_share_of_steps_done_in_order_by_an_answer_that_ends(r
 def test_rows_that_cannot_be_rewarded_are_listed_with_the_reason(rows, tokenizer):
     free = Example("Say hello.", "", "Hello!", steps=(Step("say hello"),))
     wrong = structs.replace(rows[0], output="I will not.")
-    questions, unused = render_questions([free, wrong, rows[1]], tokenizer, max_length=256)
-    assert [question.example.id for question in questions] == [rows[1].id]
-    assert questions[0].prompt == prompt_ids(rows[1], tokenizer)
-    assert [line.reason for line in unused] == [
+    found = render_questions([free, wrong, rows[1]], tokenizer, max_length=256)
+    assert [question.id for question in found.rows] == [rows[1].id]
+    assert found.rows[0].prompt == prompt_ids(rows[1], tokenizer)
+    assert [line.reason for line in found.unused] == [
         "no step of the row can be checked by a program",
         "the row's own answer does not do every step in order",
     ]
@@ -205,15 +261,12 @@ def test_rows_that_cannot_be_rewarded_are_listed_with_the_reason(rows, tokenizer
         render_questions([free], tokenizer, max_length=256)
 
 
-def rewarded(loaded, questions, folder, **options):
-    lines = []
-    defaults = {"seed": 0, "steps": 4, "learning_rate": 1e-2, "questions_per_step": 4, "answers": 4, "folder": folder}
-    tune_by_reward(loaded, questions, **{**defaults, **options}, say=lines.append)
-    return lines
+def rewarded(loaded, questions, folder, *, steps=4, **options):
+    return tuned("grpo", loaded, questions, folder, steps=steps, **{"rows_per_step": 4, "answers": 4, **options})
 
 
 def test_tries_that_are_all_worth_the_same_teach_nothing(rows, tokenizer, loaded, tmp_path):
-    questions, _ = render_questions(rows, tokenizer, max_length=256)
+    questions = render_questions(rows, tokenizer, max_length=256).rows
     before = copy.deepcopy(loaded.model)
     lines = rewarded(loaded, questions, tmp_path, steps=2, max_new_tokens=4)
     assert lines[-1].score == 0.0  # no answer has its end within four tokens
@@ -232,7 +285,7 @@ def teach(model, prompt, answer, until):
 
 
 def test_what_is_rewarded_becomes_likelier(tokenizer, loaded, tmp_path):
-    questions, _ = render_questions([SAY_YES] * 4, tokenizer, max_length=256)
+    questions = render_questions([SAY_YES] * 4, tokenizer, max_length=256).rows
     prompt = questions[0].prompt
     answer = tokenizer("yes")["input_ids"] + [tokenizer.eos_token_id]
     teach(loaded.model, prompt, answer, until=-1.5)
@@ -242,21 +295,171 @@ def test_what_is_rewarded_becomes_likelier(tokenizer, loaded, tmp_path):
     assert log_likelihood(loaded.model, prompt, answer) > before + 0.1
 
 
+# --- as a method of training
+
+
+@pytest.fixture(scope="module")
+def folder(rows, tmp_path_factory):
+    """A model that has seen the rows a few times."""
+    return train(rows, out=tmp_path_factory.mktemp("base") / "run", max_tokens=4_000).model
+
+
+TRAINED = {
+    "dpo": {"rows_per_step": 8, "epochs": 2},
+    "grpo": {"rows_per_step": 4, "answers": 4, "max_new_tokens": 8, "epochs": 1},
+}
+
+
+@pytest.mark.parametrize("method", TRAINED)
+def test_a_run_folder_tells_what_was_learnt_from(method, rows, folder, tmp_path):
+    free = Example("Say hello.", "", "Hello!", steps=(Step("say hello"),))
+    done = train([*rows, free], folder, out=tmp_path / "run", method=method, learning_rate=1e-3, **TRAINED[method])
+    assert (done.rows, done.unused, done.steps) == (32, 1, 8)
+    assert (done.out / "unused.jsonl").read_text("utf-8").count("\n") == 1
+    assert done.losses[-1].step == 8
+    assert all(0 <= line.score <= 1 for line in done.losses)
+    assert [json.loads(line)["score"] for line in (done.out / "losses.jsonl").read_text("utf-8").splitlines()] == [
+        line.score for line in done.losses
+    ]
+    assert done.losses[-1].tokens == done.tokens > done.trained_tokens > 0
+    settings = json.loads((done.out / "run.json").read_text("utf-8"))["settings"]
+    assert settings["method"] == method
+    assert settings["beta" if method == "dpo" else "answers"] is not None
+    card = (done.model / "README.md").read_text("utf-8")
+    assert f"| method | {method} |" in card
+    assert "policy optimisation" in card or "direct preference optimisation" in card
+    assert len(answer(done.model, rows[:2], max_new_tokens=3)) == 2
+
+
+@pytest.mark.parametrize("method", TRAINED)
+def test_where_lora_is_given_an_adapter_is_trained_and_merges(method, rows, folder, tmp_path):
+    pytest.importorskip("peft")
+    options = {"method": method, "lora": {"r": 2}, **TRAINED[method], "epochs": 1}
+    done = train(rows, folder, out=tmp_path / "run", merge=True, **options)
+    assert 0 < done.trained_parameters < 0.1 * done.parameters
+    assert (done.out / "adapter" / "adapter_model.safetensors").is_file()
+    assert not (done.model / "adapter_config.json").exists()
+    assert [path.name for path in (done.out / "adapter").iterdir() if path.is_dir()] == []
+
+
+def test_a_step_computed_in_parts_is_the_same_step(rows, folder, tmp_path):
+    losses = [
+        [line.loss for line in train(
+            rows, folder, out=tmp_path / str(parts), method="dpo", likelihood=0.0, accumulate=parts,
+            learning_rate=1e-3, trl={"logging_steps": 1},
+        ).losses]
+        for parts in (1, 4)
+    ]  # fmt: skip
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_other_rows_or_another_damage_are_another_run(rows, folder, tmp_path):
+    options = {"out": tmp_path / "run", "method": "dpo", "rows_per_step": 8}
+    train(rows, folder, **options)
+    for changed in ({"seed": 1}, {"beta": 0.2}):
+        with pytest.raises(RunFolderError, match="another run"):
+            train(rows, folder, **options, **changed)
+
+
+@pytest.mark.parametrize("method", TRAINED)
+def test_looking_ahead_counts_what_the_training_then_takes(method, rows, folder, tmp_path):
+    options = {"out": tmp_path / "run", "method": method, **TRAINED[method]}
+    found, done = look_ahead(rows, folder, **options), train(rows, folder, **options)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    assert (found.rows, found.unused, found.steps) == (done.rows, done.unused, done.steps)
+    assert found.parameters == found.trained_parameters == done.parameters
+    if method == "dpo":
+        assert (found.tokens, found.trained_tokens) == (done.tokens, done.trained_tokens)
+        assert f"reference, as the model was at the start: {done.parameters:.3g} x 4 bytes" in "\n".join(found.lines)
+        assert found.seconds
+    else:
+        assert (found.tokens, found.trained_tokens) >= (done.tokens, done.trained_tokens)
+        assert found.seconds is None
+
+
+def test_an_adapter_is_its_own_reference_and_needs_no_copy(rows, folder, tmp_path):
+    pytest.importorskip("peft")
+    found = look_ahead(rows, folder, out=tmp_path / "run", method="dpo", lora={})
+    assert not any("reference, as" in line for line in found.lines)
+
+
+# --- what is refused
+
+
+PREFER = {"method": "dpo", "model": "some/model"}
+REWARD = {"method": "grpo", "model": "some/model"}
+
+
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "said"),
     [
-        ({"temperature": 0.0}, "temperature is 0.0"),
-        ({"answers": 1}, "TRL refuses the settings: .*at least 2"),
-        ({"accumulate": 3}, "a step of 16 rows cannot be done in 3 equal parts"),
+        ({"method": "dpo"}, "train.model = tiny: method dpo needs a model that answers already"),
+        ({"beta": 0.2}, "train.beta = 0.2: only method dpo has it"),
+        ({**PREFER, "answers": 4}, "train.answers = 4: only method grpo has it"),
+        ({**REWARD, "likelihood": 1}, "train.likelihood = 1.0: only method dpo has it"),
+        ({**PREFER, "packing": True}, "train.packing = True: it means nothing with method dpo"),
+        ({**PREFER, "order": "short_chains_first"}, "train.order = short_chains_first: it means nothing"),
+        ({**REWARD, "max_tokens": 100}, "train.max_tokens = 100: it means nothing with method grpo"),
+        ({**REWARD, "batch_tokens": 100}, "train.batch_tokens = 100: it means nothing with method grpo"),
+        ({**REWARD, "too_long": "split"}, "train.too_long = split: it means nothing with method grpo"),
+        ({**PREFER, "processes": 2}, "train.processes = 2: method dpo runs in one process"),
+        ({**PREFER, "accumulate": 3}, "train.accumulate = 3: a step of 16 cannot be computed in so many equal parts"),
+        ({**PREFER, "merge": True}, "train.merge = True: it writes an adapter"),
+        ({**PREFER, "lora": None}, "train.lora = None: give {} for an adapter"),
+        ({**PREFER, "lora": {"dropout": 0.1}}, "its dropout does nothing with dpo"),
+        ({**PREFER, "beta": 0}, "train.beta = 0"),
+        ({**REWARD, "answers": 1}, "train.answers = 1"),
+        ({**REWARD, "temperature": 0}, "train.temperature = 0"),
+        ({**PREFER, "likelihood": 1, "trl": {"loss_type": ["ipo"]}}, "trl.loss_type names the losses itself"),
+        ({**PREFER, "trl": {"bta": 1}}, "trl.DPOConfig has no field 'bta'; did you mean 'beta'"),
+        ({**PREFER, "trl": {"beta": 1}}, "set train.beta"),
+        ({**REWARD, "trl": {"num_generations": 4}}, "set train.answers"),
+        ({**REWARD, "trl": {"beta": 0.1}}, "a program's reward needs no reference model"),
+        ({**REWARD, "trl": {"loss_typ": "grpo"}}, "trl.GRPOConfig has no field 'loss_typ'"),
     ],
 )
-def test_settings_from_which_nothing_could_be_learnt_are_refused(rows, tokenizer, loaded, tmp_path, options, message):
-    questions, _ = render_questions(rows, tokenizer, max_length=256)
-    with pytest.raises(RecipeError, match=message):
-        rewarded(loaded, questions, tmp_path, **options)
+def test_settings_that_mean_nothing_there_are_refused(options, said, tmp_path):
+    with pytest.raises(RecipeError) as error:
+        train([SAY_YES], out=tmp_path / "run", **options)
+    assert said in str(error.value)
+    assert not (tmp_path / "run").exists()
 
 
-def test_a_step_takes_no_more_questions_than_there_are(rows, tokenizer, loaded, tmp_path):
-    questions, _ = render_questions(rows[:2], tokenizer, max_length=256)
-    with pytest.raises(DataError, match="a step takes 4 questions and there are 2"):
-        rewarded(loaded, questions, tmp_path)
+def test_all_that_is_wrong_is_told_at_once(tmp_path):
+    with pytest.raises(RecipeError, match=r"4 problems[\s\S]*answers[\s\S]*model[\s\S]*packing[\s\S]*accumulate"):
+        train([SAY_YES], out=tmp_path / "run", method="dpo", answers=2, packing=True, accumulate=3)
+
+
+def test_several_processes_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(RecipeError, match="2 processes started, and method dpo runs in one"):
+        train([SAY_YES], "some/model", out=tmp_path / "run", method="dpo")
+
+
+@pytest.mark.parametrize("method", ["full", "dpo"])
+def test_an_adapter_is_not_taken_for_a_model(method, rows, folder, tmp_path):
+    pytest.importorskip("peft")
+    done = train(rows, folder, out=tmp_path / "lora", method="lora", max_tokens=100)
+    with pytest.raises(RecipeError, match="is an adapter and no whole model"):
+        train(rows, done.model, out=tmp_path / "run", method=method)
+
+
+def test_fewer_rows_than_a_step_takes_are_refused(rows, folder, tmp_path):
+    with pytest.raises(DataError, match="a step takes 8 rows and there are 2"):
+        train(rows[:2], folder, out=tmp_path / "run", method="grpo")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (PREFER, (16, 0.1, 1.0, None, 1e-6, None)),
+        ({**PREFER, "lora": {}}, (16, 0.1, 1.0, None, 1e-5, "lora")),
+        (REWARD, (8, None, None, 8, 1e-6, None)),
+    ],
+)
+def test_what_is_not_said_is_filled_in_by_the_method(options, expected):
+    found = TrainSettings(dataset="rows", out="run", **options).resolved()
+    told = (found.rows_per_step, found.beta, found.likelihood, found.answers, found.learning_rate, found.adapter)
+    assert told == expected
+    assert found.batch_tokens is None

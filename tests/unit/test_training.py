@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from seqtune.data.example import Example, Turn, messages
 from seqtune.data.writer import write
 from seqtune.errors import DataError, MissingExtraError, RecipeError, RunFolderError, SeqtuneError
-from seqtune.evaluation.suite import chain_maker
+from seqtune.evaluation.suites.generated_chains import chain_maker
 from seqtune.training.batches import padding
 from seqtune.training.plan import plan_run
 

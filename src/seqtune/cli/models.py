@@ -1,4 +1,4 @@
-"""seqtune train, seqtune preview, seqtune eval, seqtune report, seqtune demo"""
+"""seqtune train, seqtune preview, seqtune report"""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ import typer
 from seqtune import console
 
 if TYPE_CHECKING:
-    from seqtune.evaluation.run import Evaluation
-    from seqtune.evaluation.statistics import Share
-    from seqtune.training.loss import Loss
     from seqtune.training.preview import Preview
+    from seqtune.training.run import Training
 
 Recipe = Annotated[Path | None, typer.Argument(help="A recipe in YAML; options go over it.")]
 Out = Annotated[str | None, typer.Option(help="The run folder.")]
@@ -32,7 +30,7 @@ def train(
     dataset: Annotated[str | None, typer.Option(help="Rows, e.g. the examples.jsonl of a build.")] = None,
     model: Annotated[str | None, typer.Option(help="tiny (from scratch), a local folder, or a hub id.")] = None,
     out: Out = None,
-    method: Annotated[str | None, typer.Option(help="full, lora or qlora.")] = None,
+    method: Annotated[str | None, typer.Option(help="full, lora or qlora; dpo or grpo (preference).")] = None,
     template: Template = None,
     seed: Annotated[int | None, typer.Option(help="Of the order of rows, and of the weights of tiny.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the rows.")] = None,
@@ -48,7 +46,7 @@ def train(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fine-tune a model on rows; the loss is on their answers only."""
+    """Fine-tune a model on rows, on their answers only, or let it learn to prefer them (--method dpo or grpo)."""
     from seqtune.recipe import section_options
     from seqtune.training import processes as together
     from seqtune.training.run import train as run_training
@@ -76,9 +74,15 @@ def train(
     left_out = f", {done.unused:,} left out and {done.split:,} split (see unused.jsonl)"
     console.result(
         f"{done.rows:,} rows{left_out if done.unused or done.split else ''}, {done.trained_tokens:,} trained tokens"
-        f" in {done.wall_s:.0f} s, loss {done.losses[0].loss:.3f} -> {done.losses[-1].loss:.3f}; model in {done.model}"
+        f" in {done.wall_s:.0f} s, loss {done.losses[0].loss:.3f} -> {done.losses[-1].loss:.3f}{_score(done)};"
+        f" model in {done.model}"
     )
     console.result_json(done)
+
+
+def _score(done: Training) -> str:
+    first, last = done.losses[0].score, done.losses[-1].score
+    return "" if first is None or last is None else f", score {first:.3f} -> {last:.3f}"
 
 
 def _look_ahead(options: dict[str, Any]) -> None:
@@ -144,44 +148,6 @@ def _show_preview(done: Preview) -> None:
         console.complain(f"train would refuse these rows: {done.fault}")
 
 
-def evaluate(
-    recipe: Recipe = None,
-    model: Annotated[str | None, typer.Option(help="A local folder or a hub id.")] = None,
-    suite: Annotated[str | None, typer.Option(help="chains, or a file of rows with steps.")] = None,
-    out: Out = None,
-    steps: Annotated[list[int] | None, typer.Option(help="Of chains: numbers of steps to test.")] = None,
-    per_length: Annotated[int | None, typer.Option(help="Of chains: items for each number of steps.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of chains: other seeds give other items.")] = None,
-    set_: Sets = None,
-    overwrite: Overwrite = False,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Let a model answer a suite, and check every step of every answer."""
-    from seqtune.evaluation.run import evaluate as run_evaluation
-    from seqtune.evaluation.settings import EvaluateSettings
-    from seqtune.recipe import section_options
-
-    console.set_mode(quiet=quiet, json=json)
-    given: dict[str, Any] = {"model": model, "suite": suite, "out": out, "overwrite": overwrite or None}
-    given |= {"steps": steps or None, "per_length": per_length, "seed": seed}
-    options = section_options("evaluate", EvaluateSettings, recipe, set_ or (), given)
-    with console.progress("eval", "items") as report:
-        done = run_evaluation(**options, say=lambda items: report(items))
-    _show(done)
-    console.result_json(done)
-
-
-def _show(done: Evaluation) -> None:
-    rows = [[f.group, f.steps, f.items, _percent(f.all_steps), _percent(f.per_step), f.cut] for f in done.figures]
-    columns = ["split", "steps", "items", "every step done (95 %)", "steps done (95 %)", "cut"]
-    console.result(console.table("", columns, rows))
-
-
-def _percent(share: Share) -> str:
-    return "-" if share.value is None else f"{share.value:.1%} ({share.low:.1%} to {share.high:.1%})"
-
-
 def report(
     folder: Annotated[Path, typer.Argument(help="A run folder, or a folder of run folders.")],
     out: Annotated[Path | None, typer.Option(help="The page; report.html in the folder by default.")] = None,
@@ -190,31 +156,3 @@ def report(
     from seqtune.report import write_report
 
     console.result(f"report: {write_report(folder, out)}")
-
-
-def demo(
-    out: Annotated[Path, typer.Option(help="The folder for everything.")] = Path("runs/demo"),
-    seed: Annotated[int, typer.Option(help="Of the rows, the weights and the items.")] = 0,
-    overwrite: Overwrite = False,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """The whole loop in a few minutes: build, train two small models on the CPU, score every step, report."""
-    from seqtune.demo import demo as run_demo
-    from seqtune.report import write_report
-
-    console.set_mode(quiet=quiet, json=json)
-    with console.stages() as say:
-        done = run_demo(out, seed=seed, overwrite=overwrite, say=lambda stage, at: say(stage, _so_far(at)))
-    page = write_report(out, caveat=done.caveat, title="seqtune demo")
-    rows = [[c.group, c.steps, c.items, _percent(c.it), _percent(c.sit)] for c in done.table]
-    columns = ["items", "steps", "number", "IT: whole chain right (95 %)", "SIT: whole chain right (95 %)"]
-    console.result(console.table("", columns, rows))
-    console.result(f"\n{done.caption}\n\n{done.caveat}\n\nreport: {page}")
-    console.result_json({"out": out, "report": page, "table": done.table, "caveat": done.caveat})
-
-
-def _so_far(at: Loss | int) -> str:
-    if isinstance(at, int):
-        return f"{at:,} items"
-    return f"step {at.step:,} of {at.steps:,}, loss {at.loss:.3f}, {at.tokens_per_s:,.0f} tokens/s"

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from seqtune.errors import MissingExtraError, RecipeError, did_you_mean, shorten
-from seqtune.training.settings import LoraSettings, Method
+from seqtune.training.settings import Adapter, LoraSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def require_adapter_packages(method: Method) -> None:
-    """Raises MissingExtraError where the method needs a package that is not installed."""
-    if method != "full" and find_spec("peft") is None:
-        raise MissingExtraError("peft", "train", f"method {method}")
-    if method == "qlora" and find_spec("bitsandbytes") is None:
+def require_adapter_packages(adapter: Adapter | None) -> None:
+    """Raises MissingExtraError where an adapter needs a package that is not installed."""
+    if adapter and find_spec("peft") is None:
+        raise MissingExtraError("peft", "train", f"an adapter ({adapter})")
+    if adapter == "qlora" and find_spec("bitsandbytes") is None:
         raise MissingExtraError("bitsandbytes", "qlora", "method qlora")
 
 
@@ -38,7 +38,7 @@ def four_bits(compute: Any) -> Any:
     )
 
 
-def add_adapter(model: PreTrainedModel, settings: LoraSettings, method: Method, *, checkpointing: bool) -> Any:
+def add_adapter(model: PreTrainedModel, settings: LoraSettings, method: Adapter, *, checkpointing: bool) -> Any:
     """The model with a new adapter on it, the only part that is trained.
 
     Args:

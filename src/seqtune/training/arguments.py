@@ -1,12 +1,21 @@
-"""Fields of `trl.SFTConfig`: which a recipe may give, and which are asked for under a name of our own."""
+"""Fields of TRL's configs: which a recipe may give, which are asked for under a name of our own, and what they are."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from seqtune.errors import MissingExtraError, did_you_mean
+from seqtune.errors import MissingExtraError, RecipeError, did_you_mean, shorten
+
+if TYPE_CHECKING:
+    from seqtune.training.settings import TrainSettings
+
+LOG_EVERY = 10  # steps
+SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
+CONFIGS = {"dpo": "DPOConfig", "grpo": "GRPOConfig"}  # by method; "SFTConfig" of the others
 
 # Rows, masks, batches and folders are ours, so that no default of TRL can change what is trained.
 OURS = {
@@ -67,33 +76,116 @@ OURS = {
 }
 
 
+# What else is ours with dpo or grpo, or is asked for in another way.
+OURS_OF_PREFERENCES = {
+    "max_steps": "set train.epochs",
+    "per_device_train_batch_size": "set train.rows_per_step and train.accumulate",
+    "auto_find_batch_size": "set train.accumulate",
+    "gradient_accumulation_steps": "set train.accumulate",
+    "packing": "leave it out: nothing is packed here",
+    "train_sampling_strategy": "leave it out: rows are always shuffled",
+    "beta": "set train.beta",
+    "num_generations": "set train.answers",
+    "temperature": "set train.temperature",
+    "max_completion_length": "set train.max_new_tokens",
+    "generation_batch_size": "set train.rows_per_step and train.answers",
+    "steps_per_generation": "leave it out: every step tries anew",
+    "num_iterations": "leave it out: every step tries anew",
+    "chat_template_kwargs": "leave it out: rows are rendered by seqtune",
+}
+OURS_OF_METHODS: Mapping[str, Mapping[str, str]] = {
+    "dpo": {**OURS, **OURS_OF_PREFERENCES},
+    "grpo": {**OURS, **OURS_OF_PREFERENCES, "beta": "leave it out: a program's reward needs no reference model"},
+}
+
+
 def checkpointing_field() -> str:
     """What the installed transformers calls gradient checkpointing; it warns of the old name."""
-    return "activation_checkpointing" if "activation_checkpointing" in sft_fields() else "gradient_checkpointing"
+    return "activation_checkpointing" if "activation_checkpointing" in trl_fields() else "gradient_checkpointing"
 
 
-def problems(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def problems(values: Mapping[str, Any], method: str = "full") -> Iterator[tuple[str, str]]:
     """What is wrong with a `trl:` mapping: each field that TRL does not have or that is ours, and what to do.
 
     Raises:
         MissingExtraError: TRL is not installed.
     """
-    known = sft_fields() if values else frozenset()
+    known, ours = trl_fields(method) if values else frozenset(), OURS_OF_METHODS.get(method, OURS)
     for name in values:
-        if name in OURS:
-            yield name, f"'{name}' is not given to TRL; {OURS[name]}"
+        if name in ours:
+            yield name, f"'{name}' is not given to TRL; {ours[name]}"
         elif name not in known:
-            yield name, f"trl.SFTConfig has no field '{name}'{did_you_mean(name, known)}"
+            yield name, f"trl.{CONFIGS.get(method, 'SFTConfig')} has no field '{name}'{did_you_mean(name, known)}"
 
 
-def sft_fields() -> frozenset[str]:
-    """The names of all fields of `trl.SFTConfig`, as the installed TRL has them.
+def trl_fields(method: str = "full") -> frozenset[str]:
+    """The names of all fields of the config that a method has in the installed TRL.
 
     Raises:
         MissingExtraError: TRL is not installed.
     """
     try:
-        from trl import SFTConfig
+        import trl
     except ImportError as error:
         raise MissingExtraError(error.name or "trl", "train", "a trl: section") from None
-    return frozenset(field.name for field in fields(SFTConfig))
+    return frozenset(field.name for field in fields(getattr(trl, CONFIGS.get(method, "SFTConfig"))))
+
+
+def trainer_arguments(
+    kind: type[Any],
+    settings: TrainSettings,
+    *,
+    steps: int,
+    bfloat16: bool,
+    folder: Path,
+    ours: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+) -> Any:
+    """The arguments of one of TRL's trainers.
+
+    Args:
+        kind: their class.
+        settings: resolved.
+        steps: optimiser steps of the run.
+        bfloat16: compute in 16 bits.
+        folder: the run folder.
+        ours: what this kind is told besides, which no `trl:` field may change; defaults: which one may.
+
+    Raises:
+        RecipeError: a `trl` field whose value TRL refuses.
+    """
+    import torch
+
+    from seqtune.training.checkpoints import CHECKPOINTS
+
+    save_every = settings.save_every or steps + 1
+    settled: dict[str, Any] = {
+        "output_dir": str(folder / CHECKPOINTS),
+        "learning_rate": settings.learning_rate,
+        "weight_decay": settings.weight_decay,
+        "lr_scheduler_type": SCHEDULES[settings.schedule],
+        "warmup_steps": math.floor(steps * settings.warmup),
+        "seed": settings.seed,
+        "bf16": bfloat16,
+        checkpointing_field(): settings.gradient_checkpointing,
+        "report_to": [settings.track] if settings.track in ("wandb", "trackio") else [],
+        "remove_unused_columns": False,
+        "save_strategy": "steps" if steps >= save_every else "no",
+        "save_steps": save_every,
+        "save_total_limit": 2,
+        "disable_tqdm": True,
+        **ours,
+    }
+    usual: dict[str, Any] = {
+        "logging_steps": LOG_EVERY,
+        "logging_first_step": True,
+        "logging_nan_inf_filter": False,  # True would log the mean of earlier losses in place of a NaN
+        "run_name": folder.name,
+        "dataloader_pin_memory": torch.cuda.is_available(),
+        "use_cpu": not torch.cuda.is_available(),
+        **defaults,
+    }
+    try:
+        return kind(**{**usual, **settings.trl, **settled})
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"TRL refuses train.trl = {settings.trl}: {shorten(error, 300)}", fix="mend it") from None

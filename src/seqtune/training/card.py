@@ -14,8 +14,15 @@ from seqtune.training.settings import TINY, TrainSettings
 # What the card says of the settings; paths and what only concerns this machine stay out.
 TOLD = (
     "method", "template", "seed", "epochs", "max_tokens", "learning_rate", "schedule", "warmup", "weight_decay",
-    "batch_tokens", "rows_per_step", "accumulate", "precision", "max_length", "too_long",
+    "batch_tokens", "rows_per_step", "accumulate", "precision", "max_length", "too_long", "beta", "likelihood",
+    "answers", "temperature", "max_new_tokens",
 )  # fmt: skip
+LEARNT = {
+    "dpo": "by direct preference optimisation: to prefer their answers to the same ones with a step dropped, swapped "
+    "or merged",
+    "grpo": "by group-relative policy optimisation: it tried, and was rewarded for the share of checkable steps that "
+    "it did in order",
+}
 
 
 def model_card(
@@ -35,7 +42,7 @@ def model_card(
         base: what the model was made from, "" where that is a folder of this machine.
     """
     told = {name: getattr(settings, name) for name in TOLD if getattr(settings, name) is not None}
-    if settings.method != "full":
+    if settings.lora:
         told |= {f"lora {name}": value for name, value in settings.lora.model_dump().items()}
     told |= {f"trl {name}": value for name, value in settings.trl.items()}
     counts = Counter(chain_name(example) for example in examples)
@@ -43,9 +50,9 @@ def model_card(
         _metadata(settings, base),
         "# A model trained by seqtune",
         f"{_origin(settings, base)} It was trained by [seqtune](https://pypi.org/project/seqtune/) {__version__} on "
-        f"`{shown_path(settings.dataset)}`, on the answers and their end tokens only.",
+        f"`{shown_path(settings.dataset)}`, {LEARNT.get(settings.method, 'on the answers and their end tokens only')}.",
         "## Rows by chain\n\n" + _table(("chain", "rows"), counts.most_common()),
-        "## Run\n\n" + _table(("", ""), figures.items()) + f"\n\n{_loss(losses)}",
+        "## Run\n\n" + _table(("", ""), figures.items()) + f"\n\n{_loss(settings, losses)}",
         "## Settings\n\n" + _table(("setting", "value"), told.items()),
     ]
     return "\n\n".join(parts) + "\n"
@@ -66,14 +73,18 @@ def _origin(settings: TrainSettings, base: str) -> str:
     if settings.model == TINY:
         return "A small Llama, trained from scratch."
     name = f"[{base}](https://huggingface.co/{base})" if base else f"`{shown_path(settings.model)}`"
-    form = "A fine-tune" if settings.method == "full" or settings.merge else f"A {settings.method} adapter"
+    form = "A fine-tune" if _is_whole(settings) else f"A {settings.adapter} adapter"
     return f"{form} of {name}."
 
 
 def _metadata(settings: TrainSettings, base: str) -> str:
-    library = "transformers" if settings.method == "full" or settings.merge else "peft"
+    library = "transformers" if _is_whole(settings) else "peft"
     lines = [f"library_name: {library}", "pipeline_tag: text-generation", "tags:", "- seqtune"]
     return "\n".join(["---", *([f"base_model: {base}"] if base else []), *lines, "---"])
+
+
+def _is_whole(settings: TrainSettings) -> bool:
+    return settings.merge or not settings.adapter
 
 
 def _table(head: tuple[str, str], lines: Iterable[tuple[str, object]]) -> str:
@@ -86,11 +97,13 @@ def _cell(value: object) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def _loss(losses: Sequence[Loss]) -> str:
+def _loss(settings: TrainSettings, losses: Sequence[Loss]) -> str:
     if not losses:
         return "No loss was noted."
     first, last = losses[0], losses[-1]
-    return (
-        f"Loss in nats a trained token: {first.loss:.3f} at step {first.step}, {last.loss:.3f} at step {last.step}, "
-        f"the mean of the {last.step - (losses[-2].step if len(losses) > 1 else 0)} steps before it."
-    )
+    over = f"the mean of the {last.step - (losses[-2].step if len(losses) > 1 else 0)} steps before it."
+    if settings.prefers:
+        what = "Share of pairs won over the start" if settings.method == "dpo" else "Mean reward of a try"
+        return f"{what}: {first.score:.3f} at step {first.step}, {last.score:.3f} at step {last.step}, {over}"
+    what = "Loss in nats a trained token"
+    return f"{what}: {first.loss:.3f} at step {first.step}, {last.loss:.3f} at step {last.step}, {over}"

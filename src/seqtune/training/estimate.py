@@ -26,6 +26,8 @@ MIXED = 1.2  # autocast keeps the residual stream in 32 bits: measured 1.1 to 1.
 # Of a device's peak that training reaches: PaLM 46 % (Chowdhery et al., 2022, section 4.1), small models far less.
 USE = (0.2, 0.5)
 FUSED = "seqtune_fused"  # the name of our attention in transformers' list
+UNKNOWN_SPEED = "the device's speed is not known"
+UNKNOWN_LENGTH = "it depends on how long the tries become, and to write them takes most"
 EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")  # what configs call the number of experts
 
 
@@ -54,7 +56,7 @@ class Estimate:
         slots: tokens of all batches, padding included.
         memory: on each device, in parts.
         flops: floating-point operations of the run; flops_arithmetic: how they come about.
-        seconds: how long it will take, None where no speed is known; seconds_arithmetic: how that comes about.
+        seconds: how long it will take, None where nobody knows; seconds_arithmetic: how that comes about, or why not.
     """
 
     parameters: int
@@ -80,7 +82,7 @@ class Estimate:
             f"compute: {self.flops_arithmetic} = {self.flops:.3g} FLOP",
         ]
         if self.seconds is None:
-            return [*lines, "time: unknown, as the device's speed is not known"]
+            return [*lines, f"time: unknown, as {self.seconds_arithmetic or UNKNOWN_SPEED}"]
         low, high = map(duration_text, self.seconds)
         return [*lines, f"time: {self.seconds_arithmetic} = {low if low == high else f'{low} to {high}'}"]
 
@@ -109,6 +111,10 @@ def estimate(
     quantised: bool = False,
     checkpointing: bool = False,
     head_share: float = 1.0,
+    head_words: int | None = None,
+    logit_bytes: int = LOGIT_BYTES,
+    reference: bool = False,
+    tries: tuple[int, int] | None = None,
     optimiser_bytes: float | None = None,
     shards: int = 1,
     peak_flops: float | None = None,
@@ -122,7 +128,12 @@ def estimate(
         precision: of weights and computing.
         quantised: frozen linear layers are kept in 4 bits.
         checkpointing: activations are computed again in the backward pass.
-        head_share: of the slots, for which the head is computed.
+        head_share: of the slots, for which the head is computed; head_words: of how many words at a time, where that
+            is not all of them; logit_bytes: of each slot and word.
+        reference: a frozen model is compared with, which reads every batch too: a copy in 32 bits where all weights
+            are trained, the same model without its adapter where there is one.
+        tries: texts that are written together before each step, and tokens of each with its prompt: how long that
+            takes depends on how long they become, so no time is told.
         optimiser_bytes: for each trained weight; by default Adam's two numbers in the weight's own precision.
         shards: devices that weights, gradients and optimiser states are spread over (FSDP, ZeRO-3).
         peak_flops: of all devices together, a second.
@@ -134,13 +145,19 @@ def estimate(
     """
     parameters, trained = _count(model.parameters()), _count(p for p in model.parameters() if p.requires_grad)
     slots = sum(rows * width for rows, width in batches)
-    flops, flops_arithmetic = _flops(model, parameters == trained, slots, checkpointing)
+    flops, flops_arithmetic = _flops(model, parameters == trained, slots, checkpointing, reference)
     seconds, seconds_arithmetic = _seconds(slots, flops, peak_flops, tokens_per_s)
+    if tries:
+        seconds, seconds_arithmetic = None, UNKNOWN_LENGTH
     largest = max(batches, key=lambda shape: (shape[0] * shape[1], shape[1]))
     memory = [
         *_states(model, precision, quantised, optimiser_bytes, shards),
-        *_passing(model, largest, precision, checkpointing, head_share),
+        *_passing(model, largest, precision, checkpointing, head_share, head_words, logit_bytes),
     ]
+    if reference and parameters == trained:
+        memory.append(_part("reference, as the model was at the start", parameters, 4, 1))
+    if tries:
+        memory.append(_cache(model, tries, precision))
     return Estimate(
         parameters,
         trained,
@@ -196,7 +213,13 @@ def _states(
 
 
 def _passing(
-    model: PreTrainedModel, shape: tuple[int, int], precision: Precision, checkpointing: bool, head_share: float
+    model: PreTrainedModel,
+    shape: tuple[int, int],
+    precision: Precision,
+    checkpointing: bool,
+    head_share: float,
+    head_words: int | None,
+    logit_bytes: int,
 ) -> list[Part]:
     """What a step needs for its largest batch."""
     config = model.config.get_text_config()
@@ -210,9 +233,19 @@ def _passing(
         inside = f"{size_text(counted / layers)} within a layer ({how})"
         kept = layers * tokens * config.hidden_size * each
         activations = Part("activations, with checkpointing", f"{arithmetic} + {inside}", kept + counted / layers)
-    scored, words = round(tokens * head_share), config.vocab_size
-    logits = Part("logits", f"{scored:,} tokens x {words:,} x {LOGIT_BYTES} bytes", scored * words * LOGIT_BYTES)
+    scored, words = round(tokens * head_share), min(head_words or config.vocab_size, config.vocab_size)
+    logits = Part("logits", f"{scored:,} tokens x {words:,} x {logit_bytes} bytes", scored * words * logit_bytes)
     return [activations, logits]
+
+
+def _cache(model: PreTrainedModel, tries: tuple[int, int], precision: Precision) -> Part:
+    """Keys and values of what is written, of every layer; an upper bound where a model keeps fewer."""
+    config = model.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = heads * (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+    (texts, longest), layers, each = tries, config.num_hidden_layers, 4 if precision == "float32" else 2
+    arithmetic = f"{texts} x {longest:,} tokens x {layers} layers x 2 x {width} channels x {each} bytes"
+    return Part("keys and values of the tries", arithmetic, texts * longest * layers * 2 * width * each)
 
 
 def _activations(model: PreTrainedModel, shape: tuple[int, int], precision: Precision) -> tuple[float, str]:
@@ -291,10 +324,11 @@ def _fused(
     return Fused.apply(query, key, value).transpose(1, 2).contiguous(), None
 
 
-def _flops(model: PreTrainedModel, full: bool, slots: int, checkpointing: bool) -> tuple[float, str]:
+def _flops(model: PreTrainedModel, full: bool, slots: int, checkpointing: bool, reference: bool) -> tuple[float, str]:
     active = _active(model)
-    each = (6 if full else 4) + (2 if checkpointing else 0)
+    each = (6 if full else 4) + (2 if checkpointing else 0) + (2 if reference else 0)
     again = ", 2 of them as the forward pass is done twice" if checkpointing else ""
+    again += ", 2 of them for the reference" if reference else ""
     return float(each) * active * slots, f"{each} x {active:.3g} active weights x {slots:,} tokens{again}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Loss(msgspec.Struct, frozen=True):
+class Loss(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line of losses.jsonl.
 
     Args:
@@ -15,6 +15,9 @@ class Loss(msgspec.Struct, frozen=True):
         tokens: tokens seen so far, padding not counted.
         tokens_per_s: since the start.
         wall_s: seconds since the start.
+        memory_bytes: in use, on the GPU where one is used, else by the process; 0 where nobody knows.
+        score: of method dpo the share of pairs whose right answer has gained more than the damaged one since the start,
+            of grpo the mean reward of the tries, both since the line before; of other methods there is none.
     """
 
     step: int
@@ -24,3 +27,5 @@ class Loss(msgspec.Struct, frozen=True):
     tokens: int
     tokens_per_s: float
     wall_s: float
+    memory_bytes: int = 0
+    score: float | None = None

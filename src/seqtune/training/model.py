@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import shutil
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -38,6 +39,8 @@ def require_packages(purpose: str, more: Sequence[str] = ()) -> None:
             raise MissingExtraError(package, "train", purpose)
     # transformers loads bitsandbytes where it is installed, which then complains about a kernel that is only faster.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    # TRL and PEFT still ask for it by its old name.
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
 
 
 def tiny(tokenizer: PreTrainedTokenizerBase, *, seed: int, longest: int = 2048) -> PreTrainedModel:

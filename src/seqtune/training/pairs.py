@@ -12,7 +12,7 @@ from seqtune.building.gold import Skip
 from seqtune.data.example import Example
 from seqtune.errors import DataError
 from seqtune.training.rendering import IGNORED, training_row
-from seqtune.training.rows import Unused
+from seqtune.training.rows import Rendered, TooLong, Unused, render_whole
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -22,16 +22,21 @@ class Pair(NamedTuple):
     """One prompt and two answers to it, each with its end token and nothing after it.
 
     Args:
-        id: of the row.
+        row: its id.
         kind: what was done to the rejected answer.
         prompt, chosen, rejected: token ids; prompt + answer is what the model sees.
     """
 
-    id: str
+    row: str
     kind: str
     prompt: list[int]
     chosen: list[int]
     rejected: list[int]
+
+    @property
+    def id(self) -> str:
+        """Of the row and what was done to it."""
+        return f"{self.row}/{self.kind}"
 
     @property
     def length(self) -> int:
@@ -45,50 +50,47 @@ def render_pairs(
     *,
     seed: int,
     max_length: int,
+    too_long: TooLong = "drop",
+    strict: bool = False,
     kinds: Sequence[str] = STEP_DAMAGES,
-) -> tuple[list[Pair], list[Unused]]:
+) -> Rendered[Pair]:
     """A pair for each row that bears one; the others with the reason.
 
     Args:
         examples: rows with steps whose outputs are right, e.g. what a build with the chain "operations" wrote.
         tokenizer: with the chat template that the model is trained and asked with.
         seed: draws what is done to each row, together with the row's id.
-        max_length: tokens of the longest prompt with answer; longer ones are left out, none is cut.
+        max_length: tokens of the longest prompt with answer; none is cut.
+        too_long: "drop" leaves a longer one out, "error" raises.
+        strict: raise in place of leaving any row out.
         kinds: what may be done to the rejected answers: names of damages.
 
     Raises:
-        DataError: no row bears a pair.
+        DataError: no row bears a pair, or one that may not be left out does not.
     """
-    pairs: list[Pair] = []
-    unused: list[Unused] = []
-    for example in examples:
-        made = _pair(example, tokenizer, seed, kinds)
-        if isinstance(made, Skip):
-            unused.append(Unused(example.id, made.reason, instruction=example.instruction[:80]))
-        elif made.length > max_length:
-            reason = f"longer than {max_length} tokens"
-            unused.append(Unused(example.id, reason, made.length, example.instruction[:80]))
-        else:
-            pairs.append(made)
-    if not pairs:
+    found = render_whole(
+        examples,
+        lambda example: _pair(example, tokenizer, seed, kinds),
+        max_length=max_length,
+        too_long=too_long,
+        strict=strict,
+    )
+    if not found.rows:
         raise DataError(
-            f"no row bears a preference pair{first_reason(unused)}",
+            f"no row bears a preference pair{first_reason(found.unused)}",
             fix="give rows of two steps or more, e.g. those of `seqtune build --chain operations`",
         )
-    return pairs, unused
+    return found
 
 
-def _pair(example: Example, tokenizer: PreTrainedTokenizerBase, seed: int, kinds: Sequence[str]) -> Pair | Skip:
+def _pair(example: Example, tokenizer: PreTrainedTokenizerBase, seed: int, kinds: Sequence[str]) -> Pair:
     damaged = spoil(example, seed=seed, kinds=kinds)
     if isinstance(damaged, Skip):
-        return damaged
-    try:
-        prompt, chosen = split_row(example, tokenizer)
-        same_prompt, rejected = split_row(structs.replace(example, output=damaged.answer), tokenizer)
-    except DataError as error:
-        return Skip(error.what)
+        raise DataError(damaged.reason)
+    prompt, chosen = split_row(example, tokenizer)
+    same_prompt, rejected = split_row(structs.replace(example, output=damaged.answer), tokenizer)
     if same_prompt != prompt:
-        return Skip("the chat template writes the prompt differently for another answer")
+        raise DataError("the chat template writes the prompt differently for another answer")
     return Pair(example.id, damaged.kind, prompt, chosen, rejected)
 
 

@@ -2,201 +2,182 @@
 
 Prompts and answers are ours here too, end token included, so no default of TRL changes what is trained: DPOTrainer
 would tokenise texts itself (and add the tokenizer's `eos_token`, which is another one in many models), GRPOTrainer
-would encode prompts anew. Imported only by commands that train, since importing TRL takes seconds.
+would encode prompts anew. The order of rows is that of the plan. Imported only by commands that train, since importing
+TRL takes seconds.
 """
 
 from __future__ import annotations
 
 import copy
+import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
-import torch
 from datasets import Dataset
-from transformers import PrinterCallback
+from msgspec import structs
 from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer
 
-from seqtune.errors import DataError, RecipeError, shorten
 from seqtune.training.adapters import base_model
+from seqtune.training.arguments import trainer_arguments
+from seqtune.training.checkpoints import WholeCheckpoints
 from seqtune.training.loss import Loss
 from seqtune.training.model import Loaded
 from seqtune.training.pairs import Pair
+from seqtune.training.plan import Plan
+from seqtune.training.preferring import longest_try, tokens_of
 from seqtune.training.rendering import end_mark
 from seqtune.training.reporter import Logs, Reporter
 from seqtune.training.rewards import Question, step_reward
+from seqtune.training.settings import TrainSettings
+from seqtune.training.trainer import run_to_end, trackers
 
-LOG_EVERY = 10  # steps
-SLACK = 8  # tokens that a tried answer may have more than the longest right one
 REFERENCE = "ref"  # what TRL calls the copy of an adapter that it compares with
-
-Say = Callable[[Loss], object]
-
-
-class PreferenceLoss(Loss, frozen=True):
-    """One line of losses.jsonl, with how well the model does on what it is shown.
-
-    Args:
-        score: of pairs, the share whose right answer has gained more than the damaged one since the start; of tried
-            answers, their mean reward; both since the line before.
-    """
-
-    score: float
+METRICS = "metrics.json"  # in a checkpoint: what TRL measured since the last line
 
 
-def tune_by_pairs(
+def optimise_preference(
     loaded: Loaded,
-    pairs: Sequence[Pair],
+    rows: Sequence[Any],
+    plan: Plan,
+    settings: TrainSettings,
     *,
-    seed: int,
-    steps: int,
-    learning_rate: float,
+    bfloat16: bool,
     folder: Path,
-    beta: float = 0.1,
-    likelihood: float = 1.0,
-    pairs_per_step: int = 16,
-    accumulate: int = 1,
-    bfloat16: bool = False,
-    trl: Mapping[str, Any] | None = None,
-    say: Say | None = None,
+    say: Callable[[Loss], object],
+    fingerprint: str = "",
+    checkpoint: Path | None = None,
+    before_s: float = 0.0,
 ) -> None:
-    """Direct preference optimisation (Rafailov et al. 2023): make right answers likelier than damaged ones.
+    """Train the model on the steps of the plan, in their order, once.
+
+    Method dpo is direct preference optimisation (Rafailov et al. 2023): make right answers likelier than damaged ones,
+    as compared with what the model was at the start. Method grpo is group-relative policy optimisation (Shao et al.
+    2024): let the model try, and reward the steps done in order; no reference model is kept (TRL's own default), as a
+    program's reward cannot be talked into anything.
 
     Args:
-        loaded: the model, whole or with an adapter on it, which is changed in place; what it was at the start is what
-            it is compared with.
-        pairs: from `render_pairs`.
-        seed: of the order of pairs.
-        steps: optimiser steps.
-        learning_rate: its peak; it falls along a line to zero.
-        folder: where the trainer may write.
-        beta: how hard the model is held to what it was.
-        likelihood: weight of the right answer's own mean loss beside the preference. With 0, the plain method, both
-            answers of a pair may become unlikely as long as the damaged one does so faster, and a small model then
-            forgets how to answer.
-        pairs_per_step: of an optimiser step, in `accumulate` parts.
-        bfloat16: compute in 16 bits.
-        trl: other fields of trl.DPOConfig.
-        say: called with a PreferenceLoss every few steps.
+        loaded: the model, whole or with a new adapter on it, which is changed in place.
+        rows: pairs or questions, by the method; what the numbers in the plan mean.
+        plan: for each optimiser step its rows.
+        settings, bfloat16, folder, say, fingerprint, checkpoint, before_s: as for `trainer.optimise`.
 
     Raises:
-        RecipeError: a setting that TRL refuses, or a step that cannot be divided so.
-        SeqtuneError: the loss is no number any more.
+        RunFolderError: a checkpoint cannot be written.
+        RecipeError: a `trl` field whose value TRL refuses.
+        SeqtuneError: the loss is no number any more, or memory ran out.
     """
-    losses = {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, likelihood]} if likelihood else {}
-    arguments = _arguments(
-        DPOConfig, {**losses, **(trl or {})}, folder, seed, steps, learning_rate, pairs_per_step, accumulate, bfloat16,
-        beta=beta, max_length=None,
-    )  # fmt: skip
+    by_pairs = settings.method == "dpo"
+    make, tokens = (_by_pairs, _tokens_of_plan(rows, plan)) if by_pairs else (_by_reward, _tokens_of_logs)
     with _bare_forward(loaded.model):
-        trainer = _PairTrainer(
-            model=loaded.model,
-            # TRL would load it from where the model's config says it once was, whatever became of the weights since.
-            ref_model=None if _has_adapter(loaded.model) else copy.deepcopy(loaded.model),
-            args=arguments,
-            train_dataset=_pair_rows(pairs),
-            processing_class=loaded.tokenizer,
-            callbacks=[_reporter("rewards/accuracies", say)],
-        )
-        _run(trainer)
-    if _has_adapter(loaded.model) and REFERENCE in loaded.model.peft_config:
+        trainer = make(loaded, rows, plan, settings, bfloat16, folder)
+        trainer.fingerprint = fingerprint
+        trainer.add_callback(Reporter(tokens, _with_score(trainer.score, say), before_s=before_s))
+        for tracker in trackers(settings, folder):
+            trainer.add_callback(tracker)
+        run_to_end(trainer, settings, checkpoint)
+    if REFERENCE in getattr(loaded.model, "peft_config", {}):
         loaded.model.delete_adapter(REFERENCE)  # else it would be saved beside the trained one
 
 
-def tune_by_reward(
-    loaded: Loaded,
-    questions: Sequence[Question],
-    *,
-    seed: int,
-    steps: int,
-    learning_rate: float,
-    folder: Path,
-    questions_per_step: int = 8,
-    answers: int = 8,
-    accumulate: int = 1,
-    temperature: float = 1.0,
-    max_new_tokens: int | None = None,
-    bfloat16: bool = False,
-    trl: Mapping[str, Any] | None = None,
-    say: Say | None = None,
-) -> None:
-    """Group-relative policy optimisation (Shao et al. 2024): let the model try, and reward the steps done in order.
-
-    No reference model is kept (TRL's own default): a program's reward cannot be talked into anything.
-
-    Args:
-        loaded: the model, whole or with an adapter on it, which is changed in place.
-        questions: from `render_questions`.
-        seed: of the order of questions and of the answers drawn.
-        steps: optimiser steps.
-        learning_rate: its peak; it falls along a line to zero.
-        folder: where the trainer may write.
-        questions_per_step: of an optimiser step, in `accumulate` parts.
-        answers: tried for each question; a reward counts by how it differs from those of the same question.
-        temperature: of the tries; with 0 all would be the same.
-        max_new_tokens: where a try is stopped (and worth nothing); by default a little beyond the longest right answer.
-        bfloat16: compute in 16 bits.
-        trl: other fields of trl.GRPOConfig.
-        say: called with a PreferenceLoss every few steps.
-
-    Raises:
-        RecipeError: a setting that TRL refuses, a step that cannot be divided so, or tries that would all be the same.
-        DataError: fewer questions than a step takes.
-        SeqtuneError: the loss is no number any more.
-    """
-    if len(questions) < questions_per_step:
-        raise DataError(
-            f"a step takes {questions_per_step} questions and there are {len(questions)}",
-            fix="give more rows, or lower questions_per_step",
-        )
-    if temperature <= 0:
-        raise RecipeError(f"temperature is {temperature}", fix="give one above 0: equal tries teach nothing")
-    longest = max(question.answer for question in questions) + SLACK
-    arguments = _arguments(
-        GRPOConfig, trl or {}, folder, seed, steps, learning_rate, questions_per_step * answers, accumulate, bfloat16,
-        num_generations=answers, temperature=temperature, max_completion_length=max_new_tokens or longest, beta=0.0,
+def _by_pairs(
+    loaded: Loaded, pairs: Sequence[Pair], plan: Plan, settings: TrainSettings, bfloat16: bool, folder: Path
+) -> _PairTrainer:
+    weighed = {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, settings.likelihood]}
+    ours = {"beta": settings.beta, "max_length": None, "train_sampling_strategy": "sequential"}
+    arguments = trainer_arguments(
+        DPOConfig, settings, steps=len(plan.steps), bfloat16=bfloat16, folder=folder,
+        ours={**_size(settings, plan), **ours}, defaults=weighed if settings.likelihood else {},
     )  # fmt: skip
-    with _bare_forward(loaded.model):
-        trainer = _RewardTrainer(
-            model=loaded.model,
-            reward_funcs=_reward_function(loaded, questions),
-            args=arguments,
-            train_dataset=_question_rows(questions),
-            processing_class=loaded.tokenizer,
-            callbacks=[_reporter("reward", say)],
-        )
-        _run(trainer)
-
-
-class _PairTrainer(DPOTrainer):  # type: ignore[misc]
-    """TRL's trainer, which has no way to say that its rows are token ids already."""
-
-    def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
-        return dataset
-
-
-class _RewardTrainer(GRPOTrainer):  # type: ignore[misc]
-    """TRL's trainer on prompts that are token ids already."""
-
-    def _tokenize_prompts(self, prompts: list[list[int]]) -> tuple[list[list[int]], None, dict[str, Any]]:
-        return prompts, None, {}
-
-
-def _pair_rows(pairs: Sequence[Pair]) -> Dataset:
     columns = {
         "prompt_ids": [pair.prompt for pair in pairs],
         "chosen_ids": [pair.chosen for pair in pairs],
         "rejected_ids": [pair.rejected for pair in pairs],
     }
-    return Dataset.from_dict(columns)
+    return _PairTrainer(
+        model=loaded.model,
+        # TRL would load it from where the model's config says it once was, whatever became of the weights since.
+        ref_model=None if settings.adapter else copy.deepcopy(loaded.model),
+        args=arguments,
+        train_dataset=_in_order(columns, plan),
+        processing_class=loaded.tokenizer,
+    )
 
 
-def _question_rows(questions: Sequence[Question]) -> Dataset:
-    prompts = [question.prompt for question in questions]
-    return Dataset.from_dict({"prompt": prompts, "question": list(range(len(questions)))})
+def _by_reward(
+    loaded: Loaded, questions: Sequence[Question], plan: Plan, settings: TrainSettings, bfloat16: bool, folder: Path
+) -> _RewardTrainer:
+    ours = {
+        "num_generations": settings.answers,
+        "temperature": settings.temperature,
+        "max_completion_length": longest_try(settings, questions),
+        "shuffle_dataset": False,
+        "beta": 0.0,
+    }
+    arguments = trainer_arguments(
+        GRPOConfig, settings, steps=len(plan.steps), bfloat16=bfloat16, folder=folder,
+        ours={**_size(settings, plan), **ours}, defaults={},
+    )  # fmt: skip
+    columns = {"prompt": [question.prompt for question in questions], "question": [*range(len(questions))]}
+    return _RewardTrainer(
+        model=loaded.model,
+        reward_funcs=_reward_function(loaded, questions),
+        args=arguments,
+        train_dataset=_in_order(columns, plan),
+        processing_class=loaded.tokenizer,
+    )
+
+
+def _size(settings: TrainSettings, plan: Plan) -> dict[str, Any]:
+    """A step is computed in `accumulate` parts of pairs or tries."""
+    return {
+        "max_steps": len(plan.steps),
+        "per_device_train_batch_size": settings.step_size // settings.accumulate,
+        "gradient_accumulation_steps": settings.accumulate,
+    }
+
+
+def _in_order(columns: dict[str, list[Any]], plan: Plan) -> Dataset:
+    """What the whole run takes, one row after the other, so that TRL has nothing to draw."""
+    return Dataset.from_dict(columns).select([row for batch in plan.batches for row in batch])
+
+
+class _Preferring(WholeCheckpoints):
+    """What both trainers have: checkpoints with what was measured since the last line, and no card of TRL's."""
+
+    score = ""  # what TRL calls how well the model does
+
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        """Not TRL's: the card of the run is written at its end, see `card`."""
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        (Path(output_dir) / METRICS).write_text(json.dumps(self._metrics["train"]), "utf-8")
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        super()._load_rng_state(checkpoint)
+        if checkpoint:
+            self._metrics["train"].update(json.loads((Path(checkpoint) / METRICS).read_text("utf-8")))
+
+
+class _PairTrainer(_Preferring, DPOTrainer):  # type: ignore[misc]
+    """TRL's trainer, which has no way to say that its rows are token ids already."""
+
+    score = "rewards/accuracies"
+
+    def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
+        return dataset
+
+
+class _RewardTrainer(_Preferring, GRPOTrainer):  # type: ignore[misc]
+    """TRL's trainer on prompts that are token ids already."""
+
+    score = "reward"
+
+    def _tokenize_prompts(self, prompts: list[list[int]]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        return prompts, None, {}
 
 
 def _reward_function(loaded: Loaded, questions: Sequence[Question]) -> Callable[..., list[float]]:
@@ -210,14 +191,6 @@ def _reward_function(loaded: Loaded, questions: Sequence[Question]) -> Callable[
     return steps_in_order
 
 
-def _run(trainer: Any) -> None:
-    for weight in trainer.model.parameters():
-        if weight.requires_grad:
-            weight.data = weight.data.float()  # TRL puts adapters of 4-bit models into 16 bits: see trainer.py
-    trainer.remove_callback(PrinterCallback)
-    trainer.train()
-
-
 @contextmanager
 def _bare_forward(model: Any) -> Iterator[None]:
     """TRL replaces `forward` on the model itself and leaves it so; a copy would then run the original's."""
@@ -229,61 +202,14 @@ def _bare_forward(model: Any) -> Iterator[None]:
         inner.__dict__.pop("forward", None)
 
 
-def _has_adapter(model: Any) -> bool:
-    return hasattr(model, "peft_config") and hasattr(model, "get_base_model")
+def _with_score(name: str, say: Callable[[Loss], object]) -> Callable[[Loss, Logs], object]:
+    return lambda loss, logs: say(structs.replace(loss, score=float(logs.get(name, math.nan))))
 
 
-def _reporter(score: str, say: Say | None) -> Reporter:
-    """Says what was learnt and how well the model does; tokens and score are what TRL logs."""
-
-    def with_score(loss: Loss, logs: Logs) -> None:
-        if say:
-            say(PreferenceLoss(**msgspec.structs.asdict(loss), score=float(logs.get(score, math.nan))))
-
-    return Reporter(lambda step, logs: int(logs.get("num_tokens", 0)), with_score)
+def _tokens_of_plan(pairs: Sequence[Pair], plan: Plan) -> Callable[[int, Logs], int]:
+    of_steps = [sum(tokens_of(pairs[i]) for batch in step for i in batch) for step in plan.steps]
+    return lambda step, logs: sum(of_steps[:step])
 
 
-def _arguments(
-    kind: type[Any],
-    trl: Mapping[str, Any],
-    folder: Path,
-    seed: int,
-    steps: int,
-    learning_rate: float,
-    rows_per_step: int,
-    accumulate: int,
-    bfloat16: bool,
-    **method: Any,
-) -> Any:
-    if rows_per_step % accumulate:
-        raise RecipeError(
-            f"a step of {rows_per_step} rows cannot be done in {accumulate} equal parts", fix="change either"
-        )
-    ours: dict[str, Any] = {
-        "output_dir": str(folder),
-        "max_steps": steps,
-        "learning_rate": learning_rate,
-        "per_device_train_batch_size": rows_per_step // accumulate,
-        "gradient_accumulation_steps": accumulate,
-        "seed": seed,
-        "bf16": bfloat16,
-        "remove_unused_columns": False,
-        "save_strategy": "no",
-        "disable_tqdm": True,
-        **method,
-    }
-    defaults: dict[str, Any] = {
-        "gradient_checkpointing": False,
-        "warmup_steps": math.floor(steps * 0.05),
-        "logging_steps": LOG_EVERY,
-        "logging_first_step": True,
-        "logging_nan_inf_filter": False,  # True would log the mean of earlier losses in place of a NaN
-        "report_to": [],
-        "dataloader_pin_memory": torch.cuda.is_available(),
-        "use_cpu": not torch.cuda.is_available(),
-    }
-    try:
-        return kind(**{**defaults, **trl, **ours})
-    except (TypeError, ValueError) as error:
-        given = f" with {shorten(dict(trl), 100)}" if trl else ""
-        raise RecipeError(f"TRL refuses the settings{given}: {shorten(error, 300)}", fix="change them") from None
+def _tokens_of_logs(step: int, logs: Logs) -> int:
+    return int(logs.get("num_tokens", 0))

@@ -125,7 +125,7 @@ def marked(shown: Shown, *, colour: bool) -> str:
     return "".join(f"{before}{_visible(s.text)}{after}" if s.trained else _visible(s.text) for s in shown.spans)
 
 
-def _fault(rendered: Rendered, tokenizer: PreTrainedTokenizerBase) -> str:
+def _fault(rendered: Rendered[Row], tokenizer: PreTrainedTokenizerBase) -> str:
     try:
         check_rows(rendered.rows, rendered.examples, tokenizer)
     except DataError as error:

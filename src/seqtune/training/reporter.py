@@ -11,6 +11,7 @@ from transformers import TrainerCallback
 
 from seqtune.errors import SeqtuneError
 from seqtune.training.loss import Loss
+from seqtune.training.tracking import memory_in_use
 
 Logs = dict[str, Any]
 
@@ -45,4 +46,5 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
             )
         seconds, tokens = time.perf_counter() - self.start, self.tokens(step, logs)
         rate = float(logs["learning_rate"])
-        self.say(Loss(step, state.max_steps, loss, rate, tokens, tokens / seconds, seconds), logs)
+        line = Loss(step, state.max_steps, loss, rate, tokens, tokens / seconds, seconds, memory_in_use())
+        self.say(line, logs)

@@ -9,7 +9,7 @@ from seqtune.building.checking import is_checkable, share_in_order
 from seqtune.data.example import Example
 from seqtune.errors import DataError
 from seqtune.training.pairs import first_reason, split_row
-from seqtune.training.rows import Unused
+from seqtune.training.rows import Rendered, TooLong, render_whole
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -28,6 +28,16 @@ class Question(NamedTuple):
     prompt: list[int]
     answer: int
 
+    @property
+    def id(self) -> str:
+        """Of the row."""
+        return self.example.id
+
+    @property
+    def length(self) -> int:
+        """Tokens of the prompt with its right answer."""
+        return len(self.prompt) + self.answer
+
 
 def step_reward(example: Example, answer: str, *, ended: bool) -> float:
     """Share of the row's checkable steps that the answer does in order, from 0 to 1: see `share_in_order`.
@@ -38,45 +48,46 @@ def step_reward(example: Example, answer: str, *, ended: bool) -> float:
 
 
 def render_questions(
-    examples: Iterable[Example], tokenizer: PreTrainedTokenizerBase, *, max_length: int
-) -> tuple[list[Question], list[Unused]]:
+    examples: Iterable[Example],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    max_length: int,
+    too_long: TooLong = "drop",
+    strict: bool = False,
+) -> Rendered[Question]:
     """A question for each row with a step that a program can check; the others with the reason.
 
     Args:
         examples: rows with steps and their expected results.
         tokenizer: with the chat template that the model is trained and asked with.
         max_length: tokens of the longest prompt with its right answer.
+        too_long: "drop" leaves a longer one out, "error" raises.
+        strict: raise in place of leaving any row out.
 
     Raises:
-        DataError: no row has a step that a program can check.
+        DataError: no row has a step that a program can check, or one that may not be left out has none.
     """
-    questions: list[Question] = []
-    unused: list[Unused] = []
-    for example in examples:
-        made = _question(example, tokenizer)
-        if isinstance(made, str):
-            unused.append(Unused(example.id, made, instruction=example.instruction[:80]))
-        elif (length := len(made.prompt) + made.answer) > max_length:
-            unused.append(Unused(example.id, f"longer than {max_length} tokens", length, example.instruction[:80]))
-        else:
-            questions.append(made)
-    if not questions:
+    found = render_whole(
+        examples,
+        lambda example: _question(example, tokenizer),
+        max_length=max_length,
+        too_long=too_long,
+        strict=strict,
+    )
+    if not found.rows:
         raise DataError(
-            f"no row can be rewarded{first_reason(unused)}",
+            f"no row can be rewarded{first_reason(found.unused)}",
             fix="give rows with checkable steps, e.g. those of `seqtune build --chain operations`",
         )
-    return questions, unused
+    return found
 
 
-def _question(example: Example, tokenizer: PreTrainedTokenizerBase) -> Question | str:
+def _question(example: Example, tokenizer: PreTrainedTokenizerBase) -> Question:
     if example.turns:
-        return "the row is a dialogue, whose parts stand in several turns"
+        raise DataError("the row is a dialogue, whose parts stand in several turns")
     if not any(map(is_checkable, example.steps)):
-        return "no step of the row can be checked by a program"
+        raise DataError("no step of the row can be checked by a program")
     if share_in_order(example.steps, example.output) != 1.0:
-        return "the row's own answer does not do every step in order"
-    try:
-        prompt, answer = split_row(example, tokenizer)
-    except DataError as error:
-        return error.what
+        raise DataError("the row's own answer does not do every step in order")
+    prompt, answer = split_row(example, tokenizer)
     return Question(example, prompt, len(answer))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -35,12 +36,25 @@ class Unused(msgspec.Struct, frozen=True):
     turns: int = 0
 
 
-class Rendered(NamedTuple):
-    """Rows to train on, the example of each, and what was left out."""
+class Sized(Protocol):
+    """What is rendered from one example, as a whole or not at all."""
 
-    rows: list[Row]
-    examples: list[Example]
-    unused: list[Unused]
+    @property
+    def length(self) -> int:
+        """Tokens of its longest text."""
+
+
+R = TypeVar("R")
+S = TypeVar("S", bound=Sized)
+
+
+@dataclass(frozen=True)
+class Rendered(Generic[R]):
+    """Rows to train on (or pairs, or questions), the example of each, and what was left out."""
+
+    rows: list[R] = field(default_factory=list)
+    examples: list[Example] = field(default_factory=list)
+    unused: list[Unused] = field(default_factory=list)
 
     @property
     def left_out(self) -> int:
@@ -55,7 +69,7 @@ def render(
     max_length: int,
     too_long: TooLong = "drop",
     strict: bool = False,
-) -> Rendered:
+) -> Rendered[Row]:
     """Every example ends as rows to train on, as unused with the reason, or, where it is split, as both.
 
     Args:
@@ -69,7 +83,7 @@ def render(
         DataError: nothing is left, or a row that may not be left out.
         RecipeError: a template that cannot be trained with.
     """
-    found = Rendered([], [], [])
+    found = Rendered[Row]()
     for example in examples:
         try:
             rows = training_rows(example, tokenizer)
@@ -87,26 +101,65 @@ def render(
     return found
 
 
-def _leave_out(found: Rendered, example: Example, error: DataError, strict: bool, tokens: int = 0) -> None:
+def render_whole(
+    examples: Iterable[Example],
+    make: Callable[[Example], S],
+    *,
+    max_length: int,
+    too_long: TooLong = "drop",
+    strict: bool = False,
+) -> Rendered[S]:
+    """Every example ends as one thing to train on, or as unused with the reason.
+
+    Args:
+        examples: what to render.
+        make: renders one, and raises DataError for one that is of no use.
+        max_length: tokens of the longest text.
+        too_long: "drop" leaves a longer one out, "error" raises.
+        strict: raise in place of leaving any out.
+
+    Raises:
+        DataError: an example that may not be left out.
+    """
+    found = Rendered[S]()
+    for example in examples:
+        try:
+            made = make(example)
+        except DataError as error:
+            _leave_out(found, example, DataError(error.what, where=f"row {example.id}", fix=error.fix), strict)
+            continue
+        if made.length > max_length:
+            too_much = _too_long(example, max_length, made.length)
+            _leave_out(found, example, too_much, strict or too_long == "error", made.length)
+            continue
+        found.rows.append(made)
+        found.examples.append(example)
+    return found
+
+
+def _too_long(example: Example, limit: int, length: int) -> DataError:
+    fix = f"it has {length}: raise max_length, shorten the row, or set too_long to 'drop'"
+    return DataError(f"the row has more than {limit} tokens", where=f"row {example.id}", fix=fix)
+
+
+def _leave_out(found: Rendered[Any], example: Example, error: DataError, strict: bool, tokens: int = 0) -> None:
     if strict:
         raise error
     found.unused.append(Unused(example.id, error.what, tokens, shorten(example.instruction)))
 
 
 def _shortened(
-    rows: Sequence[Row], example: Example, limit: int, too_long: TooLong, strict: bool, found: Rendered
+    rows: Sequence[Row], example: Example, limit: int, too_long: TooLong, strict: bool, found: Rendered[Row]
 ) -> list[Row]:
     """What is kept of a row that is too long; notes what is not."""
     longest = max(len(row.ids) for row in rows)
-    what = f"the row has more than {limit} tokens"
+    error = _too_long(example, limit, longest)
     kept = list(_cut(rows, limit)) if too_long == "split" else []
     if not kept:
-        fix = f"it has {longest}: raise max_length, shorten the row, or set too_long to 'drop'"
-        error = DataError(what, where=f"row {example.id}", fix=fix)
         _leave_out(found, example, error, strict or too_long == "error", longest)
         return []
     turns, left = (sum(len(row.ends) for row in some) for some in (rows, kept))
-    reason = f"{what}: {turns - left} of its {turns} answers are left out"
+    reason = f"{error.what}: {turns - left} of its {turns} answers are left out"
     found.unused.append(Unused(example.id, reason, longest, shorten(example.instruction), turns - left))
     return kept
 

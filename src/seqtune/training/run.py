@@ -38,6 +38,7 @@ from seqtune.training.model import (
 )
 from seqtune.training.packing import Form, form_for
 from seqtune.training.plan import Plan, plan_run, steps_of
+from seqtune.training.preferring import figures_after, figures_of, plan_preference, render_preferences
 from seqtune.training.preflight import check_rows
 from seqtune.training.rendering import Row, end_mark
 from seqtune.training.rows import Rendered, render
@@ -64,11 +65,13 @@ class Training:
         out: the run folder: model/, losses.jsonl, unused.jsonl, run.json, and adapter/ where one was merged.
         model: the folder of the trained model (or adapter), its tokenizer and its card, which transformers loads.
         parameters: weights of the model, adapter included; trained_parameters: those of them that were trained.
-        rows: rows that were trained on; unused: rows of which nothing was; split: rows that lost their last turns.
+        rows: rows (pairs, questions) that were trained on; unused: rows of which nothing was; split: rows that lost
+            their last turns.
         steps: optimiser steps.
-        tokens: tokens seen, prompts and answers together, padding not counted.
+        tokens: tokens seen, prompts and answers together, padding not counted; of dpo those of both answers, of grpo
+            those of every try.
         trained_tokens: those of them that the loss was on.
-        padding: share of slots that held padding.
+        padding: share of slots that held padding; 0 for grpo, whose batches are as long as its tries become.
         packed: whether rows were packed into blocks; unfilled: share of the blocks' room that no row was in.
         chains: share of rows with two steps or more, of each epoch.
         processes: that trained together.
@@ -109,7 +112,7 @@ def train(
     tell: Tell | None = None,
     **options: Any,
 ) -> Training:
-    """Fine-tune a model on rows; the loss is on their answers and end tokens only.
+    """Fine-tune a model on rows: on their answers and end tokens only, or by preference (methods dpo and grpo).
 
     Args:
         dataset: Examples, or a file of rows.
@@ -128,13 +131,27 @@ def train(
     """
     require_packages("training", TRAINERS)
     settings = resolve(dataset, model, out, options)
-    require_adapter_packages(settings.method)
+    require_adapter_packages(settings.adapter)
     require_tracker(settings.track)
     if settings.push:
         _require_token(settings.push)
-    processes.join(settings.processes)
+    _join(settings)
     silent = not processes.is_main()
     return _run(settings, dataset, None if silent else say, _ignore if silent or tell is None else tell)
+
+
+def _join(settings: TrainSettings) -> None:
+    """Meet the other processes, where the method can share its work.
+
+    Raises:
+        RecipeError: it cannot, or the launcher started another number than was asked for.
+    """
+    if settings.prefers and processes.count() > 1:
+        raise RecipeError(
+            f"{processes.count()} processes started, and method {settings.method} runs in one",
+            fix="start it without a launcher",
+        )
+    processes.join(settings.processes)
 
 
 def tokenizer_of(settings: TrainSettings, examples: Sequence[Example]) -> PreTrainedTokenizerBase:
@@ -178,7 +195,7 @@ def resolve(
     """The settings of a training, every default filled in.
 
     Raises:
-        RecipeError: a setting that is not known, or cannot be.
+        RecipeError: a setting that is not known, or cannot be, or a model that is an adapter.
     """
     source = str(dataset) if isinstance(dataset, (str, Path)) else "rows given in Python"
     values = {"dataset": source, "model": model, "out": out, **options}
@@ -186,7 +203,17 @@ def resolve(
     found, problems = check(Document({}), ("train",), plain, TrainSettings)
     refuse(problems)
     assert found
+    _refuse_adapter(found.model)
     return found.resolved()
+
+
+def _refuse_adapter(model: str) -> None:
+    """Raises RecipeError for the folder of an adapter: transformers puts it on its model frozen, to answer with."""
+    if (Path(model) / "adapter_config.json").is_file():
+        raise RecipeError(
+            f"train.model is {model!r}, which is an adapter and no whole model",
+            fix="write it into its model first: run its training with merge, and give the folder of what comes out",
+        )
 
 
 def _ignore(_: object) -> None:
@@ -219,8 +246,8 @@ def _run(settings: TrainSettings, dataset: Iterable[Example] | str | Path, say: 
 
 def rendered_rows(
     settings: TrainSettings, dataset: Iterable[Example] | str | Path
-) -> tuple[PreTrainedTokenizerBase, Rendered]:
-    """The tokenizer of a training, and its rows, which are known to be good.
+) -> tuple[PreTrainedTokenizerBase, Rendered[Any]]:
+    """The tokenizer of a training, and its rows, known to be good: `Row`s, or what `render_preferences` makes of them.
 
     Raises:
         RecipeError: no model there, or a template that it cannot use.
@@ -228,6 +255,8 @@ def rendered_rows(
     """
     examples = read_examples(dataset)
     tokenizer = tokenizer_of(settings, examples)
+    if settings.prefers:
+        return tokenizer, render_preferences(settings, examples, tokenizer)
     rendered = render(
         examples, tokenizer, max_length=settings.max_length, too_long=settings.too_long, strict=settings.strict
     )
@@ -235,14 +264,19 @@ def rendered_rows(
     return tokenizer, rendered
 
 
-def planned(settings: TrainSettings, rendered: Rendered, form: Form | None) -> Plan:
+def planned(settings: TrainSettings, rendered: Rendered[Any], form: Form | None) -> Plan:
     """The plan of a run by its settings.
 
     Args:
         settings: resolved.
         rendered: the rows.
         form: how they are packed, None for padded batches.
+
+    Raises:
+        DataError: fewer rows than a step of dpo or grpo takes.
     """
+    if settings.prefers:
+        return plan_preference(len(rendered.rows), settings)
     return plan_run(
         [len(row.ids) for row in rendered.rows],
         batch_tokens=settings.batch_tokens or 0,
@@ -272,7 +306,7 @@ def _form(settings: TrainSettings, loaded: Loaded, rows: Sequence[Row], tell: Te
 def _described(
     settings: TrainSettings,
     loaded: Loaded,
-    rendered: Rendered,
+    rendered: Rendered[Any],
     plan: Plan,
     losses: Sequence[Loss],
     resumed: int,
@@ -286,7 +320,7 @@ def _described(
         model=folder / "model",
         parameters=loaded.model.num_parameters(),
         trained_parameters=sum(weight.numel() for weight in loaded.model.parameters() if weight.requires_grad),
-        **plan_figures(settings, rendered, plan),
+        **{**plan_figures(settings, rendered, plan), **figures_after(settings, rendered.rows, plan, losses)},
         packed=plan.form is not None,
         processes=processes.count(),
         resumed=resumed,
@@ -297,21 +331,27 @@ def _described(
     )
 
 
-def plan_figures(settings: TrainSettings, rendered: Rendered, plan: Plan) -> dict[str, Any]:
+def plan_figures(settings: TrainSettings, rendered: Rendered[Any], plan: Plan) -> dict[str, Any]:
     """What a run takes, by the names that `Training` and `Outlook` have for it."""
-    rows = rendered.rows
-    lengths = [len(row.ids) for row in rows]
-    seen = [rows[i] for batch in plan.batches for i in batch]
+    tokens = (figures_of if settings.prefers else _token_figures)(settings, rendered.rows, plan)
     return {
-        "rows": len(rows),
+        "rows": len(rendered.rows),
         "unused": rendered.left_out,
         "split": len(rendered.unused) - rendered.left_out,
         "steps": len(plan.steps),
+        "chains": tuple(plan.chains(rendered.examples)),
+        **tokens,
+    }
+
+
+def _token_figures(settings: TrainSettings, rows: Sequence[Row], plan: Plan) -> dict[str, Any]:
+    lengths = [len(row.ids) for row in rows]
+    seen = [rows[i] for batch in plan.batches for i in batch]
+    return {
         "tokens": sum(len(row.ids) for row in seen),
         "trained_tokens": sum(len(row.trained) for row in seen),
         "padding": plan.padding(lengths),
         "unfilled": plan.unfilled(lengths, settings.batch_tokens or 0),
-        "chains": tuple(plan.chains(rendered.examples)),
     }
 
 
@@ -327,15 +367,15 @@ def _loaded(settings: TrainSettings, tokenizer: PreTrainedTokenizerBase, bfloat1
         loaded = Loaded(load(settings.model, dtype=compute, quantisation=four_bits(compute)).model, tokenizer)
     else:
         # 16 bits lose the small steps of the optimiser, so whatever is trained is in 32.
-        dtype = "float32" if settings.method == "full" else compute
+        dtype = compute if settings.adapter else "float32"
         loaded = Loaded(load(settings.model, dtype=dtype).model, tokenizer)
     require_vocabulary(loaded, settings.model)
     end_with_turns(loaded)
-    if settings.method == "full":
+    if settings.adapter is None or settings.lora is None:
         return loaded
     transformers.set_seed(settings.seed)
-    checkpointing = settings.gradient_checkpointing
-    return loaded._replace(model=add_adapter(loaded.model, settings.lora, settings.method, checkpointing=checkpointing))
+    again = settings.gradient_checkpointing
+    return loaded._replace(model=add_adapter(loaded.model, settings.lora, settings.adapter, checkpointing=again))
 
 
 def computes_in_16_bits(settings: TrainSettings) -> bool:
@@ -359,7 +399,7 @@ def computes_in_16_bits(settings: TrainSettings) -> bool:
 
 def _optimise(
     loaded: Loaded,
-    rows: Sequence[Row],
+    rows: Sequence[Any],
     plan: Plan,
     settings: TrainSettings,
     bfloat16: bool,
@@ -368,8 +408,7 @@ def _optimise(
     tell: Tell,
 ) -> tuple[list[Loss], int]:
     """Train to the end, from the last whole checkpoint if there is one; gives all losses and that checkpoint's step."""
-    from seqtune.training.trainer import optimise  # imports torch, transformers and TRL
-
+    optimise = _optimiser(settings)
     folder = Path(settings.out)
     checkpoint = last_whole(folder / CHECKPOINTS, fingerprint, tell)
     if checkpoint:
@@ -399,6 +438,17 @@ def _optimise(
     return losses, step_of(checkpoint)
 
 
+def _optimiser(settings: TrainSettings) -> Callable[..., None]:
+    """What trains by the method; importing it imports torch, transformers and TRL."""
+    if settings.prefers:
+        from seqtune.training.preference import optimise_preference
+
+        return optimise_preference
+    from seqtune.training.trainer import optimise
+
+    return optimise
+
+
 @contextmanager
 def _lines_after(path: Path, losses: Sequence[Loss]) -> Iterator[Say]:
     """What writes lines after those that a file is to begin with; only the main process does."""
@@ -410,7 +460,7 @@ def _lines_after(path: Path, losses: Sequence[Loss]) -> Iterator[Say]:
         yield lambda loss: file.write(msgspec.json.encode(loss) + b"\n")
 
 
-def _save(loaded: Loaded, settings: TrainSettings, training: Training, rendered: Rendered) -> None:
+def _save(loaded: Loaded, settings: TrainSettings, training: Training, rendered: Rendered[Any]) -> None:
     """Write the model with its card: whole, as an adapter, or both where the adapter is merged."""
     figures = {
         name: getattr(training, name)
@@ -423,7 +473,7 @@ def _save(loaded: Loaded, settings: TrainSettings, training: Training, rendered:
         merged = merge_adapter(settings.model, training.out / "adapter")
         merged.generation_config = loaded.model.generation_config
         loaded = Loaded(merged, loaded.tokenizer)
-    if settings.model != TINY and (settings.merge or settings.method == "full"):
+    if settings.model != TINY and (settings.merge or not settings.adapter):
         loaded.model.to(published_dtype(settings.model))
     save(loaded, training.model, card=card)
     if settings.push:
@@ -454,8 +504,8 @@ def _push(folder: Path, repository: str) -> None:
         raise SeqtuneError(what, where=str(folder), fix=f"it is whole there: hf upload {repository} {folder}") from None
 
 
-def _fingerprint(settings: TrainSettings, rows: Iterable[Row]) -> str:
-    """The same for the same settings and the same rows in the same order."""
+def _fingerprint(settings: TrainSettings, rows: Iterable[Any]) -> str:
+    """The same for the same settings and the same rows (or pairs, by what was done to them) in the same order."""
     found = xxhash.xxh3_128(settings.model_dump_json(exclude=NOT_HASHED).encode())
     for row in rows:
         found.update(row.id.encode())

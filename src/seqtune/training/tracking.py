@@ -38,5 +38,6 @@ def live_line(loss: Loss) -> str:
     """Such as "loss 1.234, 3,200 tokens/s, 2.5 min left, 512 MB"."""
     left_s = loss.wall_s / loss.step * (loss.steps - loss.step)
     memory = memory_in_use()
-    parts = [f"loss {loss.loss:.3f}", f"{loss.tokens_per_s:,.0f} tokens/s", f"{duration_text(left_s)} left"]
+    score = [] if loss.score is None else [f"score {loss.score:.3f}"]
+    parts = [f"loss {loss.loss:.3f}", *score, f"{loss.tokens_per_s:,.0f} tokens/s", f"{duration_text(left_s)} left"]
     return ", ".join([*parts, size_text(memory)] if memory else parts)

@@ -8,7 +8,6 @@ the demo, three runs each) and takes 0.2 s longer to import, of 4.2; with Traine
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from inspect import signature
@@ -22,21 +21,18 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
-from seqtune.errors import RecipeError, SeqtuneError, shorten
+from seqtune.errors import SeqtuneError, shorten
 from seqtune.training import packing, processes
 from seqtune.training.adapters import base_model
-from seqtune.training.arguments import checkpointing_field
+from seqtune.training.arguments import trainer_arguments
 from seqtune.training.batches import collate, share
-from seqtune.training.checkpoints import CHECKPOINTS, WholeCheckpoints
+from seqtune.training.checkpoints import WholeCheckpoints
 from seqtune.training.loss import Loss
 from seqtune.training.model import Loaded, no_progress_bars
 from seqtune.training.plan import Plan, Step
 from seqtune.training.rendering import IGNORED, Row
 from seqtune.training.reporter import Reporter
 from seqtune.training.settings import TINY, TrainSettings
-
-LOG_EVERY = 10  # steps
-SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 
 Batch = dict[str, torch.Tensor]
 
@@ -79,11 +75,22 @@ def optimise(
         train_dataset=Dataset.from_dict({"input_ids": [[0]], "labels": [[0]]}),  # TRL wants one; the rows are ours
         data_collator=list,
         processing_class=loaded.tokenizer,
-        callbacks=[_reporter(rows, steps, say, before_s), *_trackers(settings, folder)],
+        callbacks=[_reporter(rows, steps, say, before_s), *trackers(settings, folder)],
     )
     trainer.take(rows, plan, loaded.tokenizer.pad_token_id)
     trainer.fingerprint = fingerprint
-    _train_in_32_bits(loaded.model)
+    run_to_end(trainer, settings, checkpoint)
+    if processes.sharding():
+        _gather(trainer, loaded.model)
+
+
+def run_to_end(trainer: Any, settings: TrainSettings, checkpoint: Path | None) -> None:
+    """Let a trainer run, from a checkpoint if there is one.
+
+    Raises:
+        SeqtuneError: memory ran out.
+    """
+    _train_in_32_bits(trainer.model)
     trainer.remove_callback(PrinterCallback)
     try:
         with no_progress_bars():  # of every checkpoint
@@ -92,8 +99,6 @@ def optimise(
         if isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error):
             raise _out_of_memory(error, settings) from None
         raise
-    if processes.sharding():
-        _gather(trainer, loaded.model)
 
 
 def _gather(trainer: Any, model: Any) -> None:
@@ -204,7 +209,7 @@ def _reporter(rows: Sequence[Row], steps: Sequence[Step], say: Callable[[Loss], 
     return Reporter(lambda step, logs: sum(of_steps[:step]), lambda loss, logs: say(loss), before_s=before_s)
 
 
-def _trackers(settings: TrainSettings, folder: Path) -> list[TrainerCallback]:
+def trackers(settings: TrainSettings, folder: Path) -> list[TrainerCallback]:
     """TensorBoard's files go into the run folder; the Trainer would put them among the checkpoints, to be deleted."""
     if settings.track != "tensorboard" or not processes.is_main():
         return []
@@ -214,45 +219,22 @@ def _trackers(settings: TrainSettings, folder: Path) -> list[TrainerCallback]:
     return [TensorBoardCallback(SummaryWriter(log_dir=str(folder / "tensorboard")))]
 
 
-def _arguments(steps: int, settings: TrainSettings, bfloat16: bool, folder: Path) -> SFTConfig:
-    save_every = settings.save_every or steps + 1
-    ours: dict[str, Any] = {
-        "output_dir": str(folder / CHECKPOINTS),
-        "num_train_epochs": 1,
-        "learning_rate": settings.learning_rate,
-        "weight_decay": settings.weight_decay,
-        "lr_scheduler_type": SCHEDULES[settings.schedule],
-        "warmup_steps": math.floor(steps * settings.warmup),
-        "seed": settings.seed,
-        "bf16": bfloat16,
-        checkpointing_field(): settings.gradient_checkpointing,
-        "report_to": [settings.track] if settings.track in ("wandb", "trackio") else [],
-        "remove_unused_columns": False,
-        "dataset_kwargs": {"skip_prepare_dataset": True},
-        "max_length": None,
-        "save_strategy": "steps" if steps >= save_every else "no",
-        "save_steps": save_every,
-        "save_total_limit": 2,
-        "disable_tqdm": True,
-    }
-    defaults: dict[str, Any] = {
-        "adam_beta2": 0.98 if settings.model == TINY else 0.999,
-        "logging_steps": LOG_EVERY,
-        "logging_first_step": True,
-        "logging_nan_inf_filter": False,  # True would log the mean of earlier losses in place of a NaN
-        "run_name": folder.name,
-        "dataloader_pin_memory": torch.cuda.is_available(),
-        "use_cpu": not torch.cuda.is_available(),
-    }
-    try:
-        return SFTConfig(**{**defaults, **settings.trl, **ours})
-    except (TypeError, ValueError) as error:
-        raise RecipeError(f"TRL refuses train.trl = {settings.trl}: {shorten(error, 300)}", fix="mend it") from None
+def _arguments(steps: int, settings: TrainSettings, bfloat16: bool, folder: Path) -> Any:
+    ours = {"num_train_epochs": 1, "dataset_kwargs": {"skip_prepare_dataset": True}, "max_length": None}
+    defaults = {"adam_beta2": 0.98 if settings.model == TINY else 0.999}
+    return trainer_arguments(
+        SFTConfig, settings, steps=steps, bfloat16=bfloat16, folder=folder, ours=ours, defaults=defaults
+    )
 
 
 def _out_of_memory(error: RuntimeError, settings: TrainSettings) -> SeqtuneError:
+    if settings.prefers:
+        size = f"rows_per_step {settings.rows_per_step} and accumulate {settings.accumulate}"
+        lower, adapter = "raise accumulate, which computes a step in smaller parts", "a lora section"
+    else:
+        size = f"batch_tokens {settings.batch_tokens}"
+        lower, adapter = "lower batch_tokens (rows_per_step keeps the steps as they are)", "method lora or qlora"
     return SeqtuneError(
-        f"memory ran out with batch_tokens {settings.batch_tokens}: {shorten(error, 160)}",
-        fix="lower batch_tokens (rows_per_step keeps the steps as they are), or set gradient_checkpointing, a shorter "
-        "max_length, or method lora or qlora",
+        f"memory ran out with {size}: {shorten(error, 160)}",
+        fix=f"{lower}, or set gradient_checkpointing, a shorter max_length, or {adapter}",
     )
