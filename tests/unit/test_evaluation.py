@@ -19,7 +19,7 @@ from seqtune.evaluation.headline import choose_headline
 from seqtune.evaluation.ledger import open_ledger
 from seqtune.evaluation.run import evaluate, score_suite
 from seqtune.evaluation.scoring import Scored, measures_of, score_steps
-from seqtune.evaluation.suite import GROUP, Suite, rows_suite
+from seqtune.evaluation.suite import GROUP, Suite, by_length, rows_suite
 from seqtune.evaluation.suites.generated_chains import WordLists, chain_maker, chains, is_held_out, seed_words
 from seqtune.evaluation.tax import chain_taxes
 
@@ -388,3 +388,30 @@ def test_splits_by_training_rows_hold_trained_operations_or_others_and_never_bot
     write([Example("Say hi.", "", "Hi!")], path)
     with pytest.raises(RecipeError, match="is a step of these rows"):
         chains(trained_on=str(path))
+
+
+def test_with_a_given_first_result_what_is_right_follows_from_the_text_that_stands_there():
+    items = chains((2, 3), per_length=20, given="all").items
+    by_group = {group: [i for i in items if i.meta["group"] == group] for group in {i.meta["group"] for i in items}}
+    assert by_group.keys() == {"", "first result right", "first result wrong"}
+    assert [i.steps for i in by_group["first result right"]] == [i.steps[1:] for i in by_group[""]]
+    for item in by_group["first result wrong"] + by_group["first result right"]:
+        text = item.instruction.rpartition("\n")[2].partition(": ")[2]
+        for step in item.steps:
+            assert find_operation(step.check).run(text) == step.expected
+            text = step.expected
+        assert score_steps(item, item.output).measures["exact"] == 1.0
+    rights = {(i.input, i.steps[-1].check): i.output for i in by_group["first result right"]}
+    assert all(rights.get((i.input, i.steps[-1].check)) != i.output for i in by_group["first result wrong"])
+
+
+def test_items_by_length_fall_into_ranges_that_hold_all_of_them_in_order():
+    suite = chains((1, 2, 3, 4), per_length=25)
+    split = by_length(suite, 4)
+    assert {item.id for item in split.items} == {item.id for item in suite.items}
+    for item in split.items:
+        low, high = [int(word) for word in item.meta["group"].split() if word.isdecimal()]
+        assert low <= len(prompt_text(item).split()) <= high
+    assert 2 <= len({item.meta["group"] for item in split.items}) <= 4
+    with pytest.raises(RecipeError, match="by_length is 1"):
+        by_length(suite, 1)

@@ -222,6 +222,38 @@ def approve_checklist(
     console.result(f"version {approved.version}, approved by {approved.approved_by}: {approved.hash}")
 
 
+@evaluation.command("diversity")
+def diversity(
+    rows: Annotated[Path, typer.Argument(help="Rows that a build wrote, or prompts of build-seqeval.")],
+    of: Annotated[str, typer.Option(help="added: only what was added; all: every task.")] = "added",
+    most: Annotated[int, typer.Option(help="Verbs in the table.")] = 20,
+    plot: Annotated[Path | None, typer.Option(help="Write a sunburst of verbs and objects, as HTML.")] = None,
+    json: Json = False,
+) -> None:
+    """Count the verbs and objects of a set's steps: how different are they?"""
+    from seqtune.data.reader import read
+    from seqtune.evaluation.diversity import verbs_and_objects
+    from seqtune.report.sunburst import write_sunburst
+
+    console.set_mode(json=json)
+    if of not in ("added", "all"):
+        raise typer.BadParameter(f"{of!r} is neither added nor all", param_hint="--of")
+    found = verbs_and_objects(read(str(rows)), of="added" if of == "added" else "all")
+    lines = found.verbs(most)
+    table = [
+        [line.verb, line.steps, f"{line.share:.1%}", ", ".join(f"{o} {n}" for o, n in line.objects)] for line in lines
+    ]
+    console.result(console.table("", ["verb", "steps", "share", "objects"], table))
+    console.result(
+        f"{found.steps:,} steps of {found.rows:,} rows, {len(found.pairs):,} different pairs of verb and object"
+        f" ({found.distinct_share:.1%}), normalised entropy {found.entropy:.2f}, {len(found.untold):,} untold"
+    )
+    if plot:
+        console.result(f"sunburst: {write_sunburst([(one.verb, one.objects) for one in found.verbs()], plot)}")
+    shares = {"distinct_share": found.distinct_share, "entropy": found.entropy, "untold": len(found.untold)}
+    console.result_json({"rows": found.rows, "steps": found.steps, **shares, "verbs": lines})
+
+
 @evaluation.command("build-seqeval")
 def build_seqeval(
     from_: Annotated[str, typer.Option("--from", help="Prompts: a file, a saved dataset, a hub id.")],

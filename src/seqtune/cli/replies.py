@@ -94,11 +94,11 @@ def mock_server(
     ] = None,
     json: Json = False,
 ) -> None:
-    """An OpenAI-compatible server on this machine for trying things out: a stand-in for a teacher, faults, /stats."""
+    """An OpenAI-compatible server for trying things out: a stand-in for a teacher or a judge, faults, /stats."""
     import asyncio
     import os
 
-    from seqtune.building import rehearsal
+    from seqtune.evaluation.judging import rehearsal
     from seqtune.llm import mock
 
     console.set_mode(json=json)

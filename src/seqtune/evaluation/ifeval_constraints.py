@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -188,7 +189,17 @@ def _detectors() -> Any:
 
 @_constraint("length_constraints:number_words", "write {relation} {num_words} words")
 def _has_words(text: str, relation: str, num_words: int) -> bool:
-    return _compared(len(re.findall(r"\w+", text)), relation, num_words)
+    return _compared(count_words(text), relation, num_words)
+
+
+def count_words(text: str) -> int:
+    """How many words, parted by whatever is no letter or digit; a vowel's mark (Hindi, Bengali, ...) parts none."""
+    bare = text if text.isascii() else "".join([sign for sign in text if not _is_joined(sign)])
+    return len(re.findall(r"\w+", bare))
+
+
+def _is_joined(sign: str) -> bool:
+    return unicodedata.category(sign).startswith("M") or sign in "\u200c\u200d"
 
 
 @_constraint("length_constraints:number_sentences", "write {relation} {num_sentences} sentences")

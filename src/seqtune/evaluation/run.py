@@ -25,6 +25,7 @@ from seqtune.evaluation.ledger import open_ledger
 from seqtune.evaluation.responses import find_data, match, read_responses
 from seqtune.evaluation.scoring import Scored, find_scorer
 from seqtune.evaluation.suite import Suite, open_suite, takes_rows
+from seqtune.evaluation.suite import by_length as split_by_length
 from seqtune.evaluation.tax import ChainTax, chain_taxes
 from seqtune.training.model import PACKAGES, Loaded
 
@@ -95,6 +96,7 @@ def evaluate(
     columns: Mapping[str, str] | None = None,
     data: str | Path | None = None,
     phase: Phase = "both",
+    by_length: int | None = None,
     judge: str | None = None,
     form: Form = "checklist",
     checklist: str | Path | None = None,
@@ -127,6 +129,7 @@ def evaluate(
         form, checklist, unapproved, quality: of the judge, see `Judging`.
         max_cost, max_requests, price: the most US dollars and requests for the judge, and what its tokens cost.
         phase: "answer" stops before anything is scored; "judge" scores what the folder holds, whatever else is given.
+        by_length: split the items by the length of their prompts, into so many ranges.
         batch_size, max_new_tokens, store, concurrency: see `Answering`.
         overwrite: take the folder whatever it holds.
         say: called with the number of answers so far.
@@ -148,6 +151,7 @@ def evaluate(
         task = _kept_task(folder)
     else:
         task = _new_task(model, suite, responses, columns, data, {**(options or {}), **more}, max_new_tokens)
+        task = replace(task, suite=split_by_length(task.suite, by_length)) if by_length else task
         claim_folder(folder, "eval", task.fingerprint, overwrite=overwrite)
         write(task.suite.items, folder / "items.jsonl")
         if model is None:

@@ -100,8 +100,8 @@ def find_scorer(name: str) -> Scorer:
 def score_steps(item: Example, text: str) -> Findings:
     """Check an answer step by step; a missing part is a step not done, never an error.
 
-    A step counts only after the one before it; `order` says whether the parts that are there stand in their order. In an
-    answer without any of the steps' marks, which a model may not know, lines that hold the right results count.
+    A step counts only after the one before it; `order` says whether the parts that are there stand in their order. In
+    an answer without any of the steps' marks, which a model may not know, lines that hold the right results count.
     """
     places = style.places(text, [step.mark for step in item.steps])
     marked = any(place is not None for place in places) or not any(step.mark for step in item.steps)

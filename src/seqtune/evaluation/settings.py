@@ -30,6 +30,7 @@ class EvaluateSettings(Strict):
         max_cost, max_requests, price: the most US dollars and requests for the judge, and what a million tokens read
             and written cost, as in `build:`.
         phase: "answer" stops before anything is scored; "judge" scores what `out` holds.
+        by_length: split the items by the length of their prompts, into so many ranges.
         batch_size: items that a local model answers at once.
         max_new_tokens: the longest answer; longer ones are counted as cut.
         store: the reply store of served models and judges; a file in the run folder by default.
@@ -58,6 +59,7 @@ class EvaluateSettings(Strict):
     max_requests: Count | None = None
     price: str | None = None
     phase: Literal["both", "answer", "judge"] = "both"
+    by_length: Annotated[int, Field(gt=1)] | None = None
     batch_size: Count = 100
     max_new_tokens: Count = 256
     store: str | None = None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from inspect import signature
@@ -11,10 +12,11 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any, NamedTuple
 
+import msgspec
 import xxhash
 
 from seqtune.building.checking import is_checkable
-from seqtune.data.example import Example
+from seqtune.data.example import Example, prompt_text
 from seqtune.data.reader import read
 from seqtune.errors import DataError, RecipeError, did_you_mean
 from seqtune.evaluation import suites as shipped
@@ -123,6 +125,26 @@ def open_suite(spec: str | Path, *, data: str | Path | None = None, options: Map
         f"there is no suite {str(spec)!r}{did_you_mean(name, suite_names())}",
         fix=f"choose from {', '.join(suite_names())}, or give a file of rows with steps",
     )
+
+
+def by_length(suite: Suite, bins: int) -> Suite:
+    """The same items, their splits told apart by the length of their prompts: so many ranges with as many items each.
+
+    Raises:
+        RecipeError: fewer than two ranges, or more than items.
+    """
+    if not 1 < bins <= len(suite.items):
+        raise RecipeError(f"by_length is {bins}", fix=f"give 2 to {len(suite.items)}")
+    lengths = [len(prompt_text(item).split()) for item in suite.items]
+    ends = [sorted(lengths)[len(lengths) * (i + 1) // bins - 1] for i in range(bins)]
+    ends = sorted(set(ends))
+    starts = [min(lengths), *[end + 1 for end in ends[:-1]]]
+    names = [f"{start} to {end} words" for start, end in zip(starts, ends, strict=True)]
+    grouped = [
+        msgspec.structs.replace(item, meta={**item.meta, GROUP: names[bisect_left(ends, length)]})
+        for item, length in zip(suite.items, lengths, strict=True)
+    ]
+    return replace(suite, items=tuple(sorted(grouped, key=lambda item: names.index(item.meta[GROUP]))))
 
 
 def takes_rows(spec: str | Path | Suite) -> bool:

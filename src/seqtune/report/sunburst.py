@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from importlib import resources
+from pathlib import Path
 from typing import NamedTuple
 
 from markupsafe import Markup
 
+from seqtune.data.folder import replacing
 from seqtune.errors import shorten
 from seqtune.report.plot import SERIES, percent, tag
 
@@ -65,6 +68,23 @@ def draw_sunburst(verbs: Verbs, *, title: str, most: int = MOST, objects: int = 
     ]
     inside = Markup("").join([tag("title", title), *drawn, *middle])
     return tag("svg", inside, viewBox=f"0 0 {SIZE:g} {SIZE:g}", class_="plot sunburst", role="img")
+
+
+def write_sunburst(verbs: Verbs, path: str | Path, *, title: str = "Verbs and their objects") -> Path:
+    """A page with the plot alone, which needs no other file.
+
+    Raises:
+        RunFolderError: the place cannot be written.
+    """
+    css = Markup(resources.files("seqtune.report").joinpath("page.css").read_text("utf-8"))
+    page = Markup(
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        "<title>{title}</title><style>{css}</style><body><h1>{title}</h1>{plot}<p class='note'>{note}</p></body></html>"
+    )
+    text = page.format(title=title, css=css, plot=draw_sunburst(verbs, title=title), note=describe_sunburst(verbs))
+    with replacing(Path(path)) as file:
+        file.write(text.encode())
+    return Path(path)
 
 
 def describe_sunburst(verbs: Verbs, *, most: int = MOST) -> str:

@@ -21,7 +21,7 @@ from seqtune.evaluation.suites.generated_chains import chain_maker
 
 Kind = Literal[
     "right", "drop_step", "swap_steps", "merge_steps", "empty", "copy_prompt", "inject_verdict", "drop_last",
-    "pad_answer",
+    "pad_answer", "other_answer",
 ]  # fmt: skip
 
 KINDS: tuple[Kind, ...] = (
@@ -42,7 +42,8 @@ class Known(NamedTuple):
 
     Args:
         item: what was asked; its steps hold the right results.
-        kind: "right", or the name of the damage; "drop_last" is what "inject_verdict" is without its praise.
+        kind: "right", or the name of the damage; "drop_last" is what "inject_verdict" is without its praise, and
+            "other_answer" the right answer to another request.
         answer: the text to judge.
     """
 
@@ -141,6 +142,8 @@ def known_answers(
             found.append(Known(row, kind, made.answer))
             if kind == "inject_verdict":
                 found.append(Known(row, "drop_last", made.answer.rpartition("\n\n")[0]))
+    # The next row, for that was made in another way.
+    found += [Known(row, "other_answer", rows[(place + 1) % len(rows)].output) for place, row in enumerate(rows)]
     return tuple(found), left_out
 
 

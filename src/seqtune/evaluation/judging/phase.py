@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 from seqtune.data.example import Example
 from seqtune.errors import RecipeError
 from seqtune.evaluation.answers import Answer
-from seqtune.evaluation.judging.checklist import ChecklistStep, open_checklist, steps_of
+from seqtune.evaluation.judging.checklist import ChecklistStep, open_checklist, own_checklist, steps_of
 from seqtune.evaluation.judging.identity import judge_id, key_of
 from seqtune.evaluation.judging.original import judge_original
 from seqtune.evaluation.judging.verdicts import NOT_DOABLE, judge_checklist
@@ -125,10 +125,10 @@ def _steps(suite: Suite, how: Judging) -> tuple[Mapping[str, Sequence[ChecklistS
         return {}, ""
     own = {item.id: steps_of(item) for item in suite.items if item.steps}
     if not how.checklist:
-        if missing := len(suite.items) - len(own):
+        if without := len(suite.items) - len(own):
             fix = "make them: seqtune eval checklist build --suite SUITE --judge JUDGE; or choose --form original"
-            raise RecipeError(f"{missing:,} items have no steps to judge, and no checklist was given", fix=fix)
-        return own, ""
+            raise RecipeError(f"{without:,} items have no steps to judge, and no checklist was given", fix=fix)
+        return own, own_checklist(suite.items).hash
     checklist = open_checklist(how.checklist, unapproved=how.unapproved)
     found = own | {item: entry.steps for item, entry in checklist.by_item.items() if entry.steps}
     if missing := [item.id for item in suite.items if item.id not in found]:

@@ -35,14 +35,15 @@ from seqtune.llm.budget import Budget
 
 ITEMS = 100  # right answers: the 95 % interval of a share of 0.9 then reaches from 0.83 to 0.94
 
-RATED: tuple[Kind, ...] = ("right", "pad_answer", "copy_prompt")  # whose quality is asked for; the calls are the cost
-DAMAGED: tuple[Kind, ...] = ("drop_step", "swap_steps", "merge_steps", "empty", "copy_prompt")
+RATED: tuple[Kind, ...] = ("right", "pad_answer", "other_answer")  # whose quality is asked for too
+DAMAGED: tuple[Kind, ...] = ("drop_step", "swap_steps", "merge_steps", "empty", "copy_prompt", "other_answer")
 ABOUT = {
     "drop_step": "a step's result left out",
     "swap_steps": "two steps in each other's place",
     "merge_steps": "two results run together; every result is there, so no bar",
     "empty": "nothing at all",
     "copy_prompt": "the request in place of an answer",
+    "other_answer": "the right answer to another request, which may pass for a poor result of this one, so no bar",
 }
 
 
@@ -124,7 +125,7 @@ def judge_check(
         judge: http://127.0.0.1:8000/v1#MODEL or another spelling that `open_teacher` knows.
         out: the folder for the result.
         data: the folder of LLMBar, with Natural/dataset.json and so on.
-        items: right answers, each of which is damaged in seven ways.
+        items: right answers, each of which is damaged in eight ways.
         form: "checklist" or "original", as its figures will be quoted.
         thresholds: other numbers for the bars (see `BARS`), by name.
         store: the reply store; a file in `out` by default.
@@ -290,15 +291,15 @@ def _of_quality(told: Sequence[Told], form: Form) -> list[_Figure]:
         kind: {line.scored.item: line.scored.measures.get("quality") for line in told if line.kind == kind}
         for kind in RATED
     }
-    right, padded, copied = (of[kind] for kind in RATED)
+    right, padded, other = (of[kind] for kind in RATED)
     reach = QUALITY[1] - QUALITY[0]
     gain = _gain([_minus(padded[item], right.get(item)) for item in padded], -reach, reach)
-    gap = _gain([_minus(right.get(item), copied[item]) for item in copied], -reach, reach)
+    gap = _gain([_minus(right.get(item), other[item]) for item in other], -reach, reach)
     followed = _mean_of([*_by_item(told, "pad_answer", form).values()])
     return [
         ("padding_gain", "points of quality that a right answer gains when it says everything three times", gain),
         ("padded_following", "padded right answers found to follow", followed),
-        ("quality_gap", "points of quality by which right answers stand above copies of the request", gap),
+        ("quality_gap", "points of quality by which right answers stand above answers to another request", gap),
         ("quality:right", "quality of right answers, 1 to 5", _gain([*right.values()], *QUALITY)),
     ]
 

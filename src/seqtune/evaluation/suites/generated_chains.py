@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -15,11 +15,12 @@ from typing import Literal
 import msgspec
 import xxhash
 
+from seqtune.building import style as styles
 from seqtune.building.gold import Operation, Skip, find_operation
 from seqtune.building.gold import operations as all_operations
 from seqtune.building.style import Style
 from seqtune.building.weaving import Means, Part, Table, apply, draw_operations, weave
-from seqtune.data.example import Example, Origin
+from seqtune.data.example import Example, Origin, Step
 from seqtune.data.reader import read
 from seqtune.errors import RecipeError
 from seqtune.evaluation.suite import GROUP, Suite, suite
@@ -228,6 +229,7 @@ def chains(
     wordings: Literal["known", "unseen", "both"] = "known",
     singles: bool = False,
     told: bool = False,
+    given: Literal["nothing", "right", "wrong", "all"] = "nothing",
     unseen_pairs: bool = False,
     group: str = "",
 ) -> Suite:
@@ -246,6 +248,9 @@ def chains(
             the chain is the chain tax.
         told: say in each request how to answer, for models that were not trained on seqtune's rows and cannot know how
             these mark the parts of an answer.
+        given: put a result of the first step into the request of each chain, "right" or "wrong", and ask for the other
+            steps on it; "all" makes splits of nothing, right and wrong. What is right is what follows from the text
+            that stands there (the paper's adversarial intermediate text).
         unseen_pairs: only chains that hold one of the maker's unseen pairs, in place of none that does.
         group: what this split is called in the results.
 
@@ -264,6 +269,8 @@ def chains(
     if wordings != "known":
         reworded = [_reword(item, seed) for item in items.values()]
         items = {item.id: item for item in [*(items.values() if wordings == "both" else ()), *reworded]}
+    if given != "nothing":
+        items = {one.id: one for one in _with_given(items.values(), given, seed)}
     if told:
         items = {one.id: one for one in map(_told, items.values())}
     if singles:
@@ -311,6 +318,46 @@ def _reword(item: Example, seed: int) -> Example:
     frame = rng.choice(UNSEEN_FRAMES if len(asks) > 1 else UNSEEN_SINGLE_FRAMES)
     group = ", ".join(filter(None, [str(item.meta.get(GROUP, "")), "unseen wordings"]))
     return msgspec.structs.replace(item, instruction=frame(asks), meta={**item.meta, GROUP: group})
+
+
+def _with_given(items: Iterable[Example], given: str, seed: int) -> Iterator[Example]:
+    """The chains with a result of their first step in the request; short ones and "nothing" as they are."""
+    if given == "all":
+        yield from items
+    for kind in ("right", "wrong") if given == "all" else (given,):
+        for item in items:
+            if len(item.steps) > 1 and (made := _given_first(item, kind, seed)):
+                yield made
+
+
+def _given_first(item: Example, kind: str, seed: int) -> Example | None:
+    """The chain with its first result told; None where no wrong one leads the later steps anywhere else."""
+    first, *rest = item.steps
+    text, rng = first.expected or "", Random(f"{seed}/{item.id}/given")
+    if kind == "wrong":
+        words = text.split()
+        rng.shuffle(words)
+        text = " ".join([*words[:-1], rng.choice(seed_words())])
+    steps = _done_on(rest, text)
+    if steps is None or (kind == "wrong" and steps[-1].expected == rest[-1].expected):
+        return None
+    told = f"{item.instruction}\n\nThe first result is there already; go on from it:\n{first.mark} {text}"
+    output = styles.join([step.mark for step in steps], [step.expected or "" for step in steps])
+    group = ", ".join(filter(None, [str(item.meta.get(GROUP, "")), f"first result {kind}"]))
+    meta = {**item.meta, GROUP: group}
+    return msgspec.structs.replace(item, instruction=told, output=output, steps=tuple(steps), meta=meta)
+
+
+def _done_on(steps: Sequence[Step], text: str) -> list[Step] | None:
+    """The steps with what is right after that text; None where one of them does not fit it."""
+    found = []
+    for step in steps:
+        result = find_operation(step.check).run(text, **step.args)
+        if isinstance(result, Skip):
+            return None
+        found.append(msgspec.structs.replace(step, expected=result))
+        text = result
+    return found
 
 
 def _told(item: Example) -> Example:

@@ -1,0 +1,516 @@
+"""Runs side by side: how they differ on the same items, how surely, at what length, and which items changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, count, zip_longest
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from seqtune.data.example import Example, prompt_text
+from seqtune.data.folder import read_summary
+from seqtune.errors import DataError, RecipeError, RunFolderError, did_you_mean
+from seqtune.evaluation.answers import Answer
+from seqtune.evaluation.bootstrap import Interval, paired_bootstrap
+from seqtune.evaluation.figures import ALL, QUALITY, Figures
+from seqtune.evaluation.figures import measure as as_measure
+from seqtune.evaluation.headline import Headline
+from seqtune.evaluation.scoring import Scored
+from seqtune.evaluation.statistics import Measure, share
+from seqtune.evaluation.suite import GROUP
+from seqtune.evaluation.tax import ChainTax
+
+Key = tuple[str, int | None]  # a split and a number of steps
+Record = TypeVar("Record", bound=msgspec.Struct)
+
+
+class Compared(msgspec.Struct, frozen=True):
+    """One of the runs.
+
+    Args:
+        name: what it is called here: as much of its folder's path as tells it from the others.
+        folder, model, suite, judge: where it stands, who answered what, and who said what of it.
+        items, answered, cut: how many there are, how many were answered, how many stopped at the token limit.
+        headline: its own figure, over all that it scored; refused where that is too little.
+        by_position: share of items whose first, second, ... step is done, of items with two steps or more.
+        chain_taxes: see `Evaluation`.
+    """
+
+    name: str
+    folder: str
+    model: str
+    suite: str
+    judge: str
+    items: int
+    answered: int
+    cut: int
+    headline: Headline | None
+    by_position: tuple[Measure, ...]
+    chain_taxes: tuple[ChainTax, ...]
+
+
+class Length(msgspec.Struct, frozen=True):
+    """How long a run's answers are: means; tokens are None where they were not counted."""
+
+    tokens: float | None
+    words: float
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """One measure of one run less that of the first run, on the items of which both could tell it.
+
+    Args:
+        run: the run's name.
+        measure: the measure's.
+        first, other: each run's own, on these items.
+        difference: other less first, with the interval of paired bootstrap over items.
+        won, lost: items where the other is better, and worse.
+        left_out: items of which one of the two, or neither, could be told.
+        worst, best: the difference if all that is not known were as bad, or as good, for the other as can be.
+    """
+
+    run: str
+    measure: str
+    first: Measure
+    other: Measure
+    difference: Interval
+    won: int
+    lost: int
+    left_out: int
+    worst: float | None
+    best: float | None
+
+    @property
+    def differs(self) -> bool:
+        """Whether the interval leaves nought out; else it may be chance."""
+        low, high = self.difference.low, self.difference.high
+        return self.difference.value is not None and low is not None and high is not None and (low > 0 or high < 0)
+
+
+class Slice(msgspec.Struct, frozen=True):
+    """The items of one split with the same number of steps, or all ("all", None).
+
+    Args:
+        group, steps: see `Figures`.
+        items: how many.
+        lengths: by run.
+        differences: a run and a measure each.
+    """
+
+    group: str
+    steps: int | None
+    items: int
+    lengths: dict[str, Length]
+    differences: tuple[Difference, ...]
+
+
+class Change(msgspec.Struct, frozen=True):
+    """An item that the other run does better or worse than the first.
+
+    Args:
+        run: the other's name.
+        item, group, steps: which item.
+        asked: the prompt.
+        before, after: the measure in the first run, and in the other.
+        answers: the first's, and the other's.
+        gained, lost: steps, in words, that only the other did, and only the first.
+    """
+
+    run: str
+    item: str
+    group: str
+    steps: int | None
+    asked: str
+    before: float
+    after: float
+    answers: tuple[str, str]
+    gained: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """What tells runs apart.
+
+    Args:
+        runs: the first is the one that the others are compared with.
+        measure: which one `changes` are about.
+        slices: all items together first, then each split and number of steps.
+        changes: the largest first.
+        warnings: what makes these runs unlike each other, where they were compared by force.
+        notes: what else a reader must know.
+    """
+
+    runs: tuple[Compared, ...]
+    measure: str
+    slices: tuple[Slice, ...]
+    changes: tuple[Change, ...]
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+class _Metrics(msgspec.Struct, frozen=True):
+    """What of metrics.json is read."""
+
+    suite: str = ""
+    model: str = ""
+    judge: str = ""
+    items: int = 0
+    answered: int = 0
+    headline: Headline | None = None
+    figures: tuple[Figures, ...] = ()
+    chain_taxes: tuple[ChainTax, ...] = ()
+
+
+class RunFolder(NamedTuple):
+    """A run folder of `seqtune eval`, read; `scored` holds what the judge of metrics.json said, of an item the last."""
+
+    name: str
+    folder: Path
+    summary: Mapping[str, Any]
+    metrics: _Metrics
+    items: Mapping[str, Example]
+    answers: Mapping[str, Answer]
+    scored: Mapping[str, Scored]
+
+
+def compare(
+    runs: Sequence[str | Path],
+    *,
+    measure: str | None = None,
+    force: bool = False,
+    seed: int = 0,
+    names: Sequence[str] | None = None,
+) -> Comparison:
+    """How runs differ from the first one, on the items that both have scored.
+
+    Args:
+        runs: two or more run folders of `seqtune eval`. Runs of one model with several seeds stay apart.
+        measure: compare only this one, e.g. "strict"; all that all runs have by default.
+        force: compare runs though their items, their scorer, their judge or its checklist differ.
+        seed: of the bootstrap: the same gives the same intervals.
+        names: what to call the runs; by default what tells their paths apart.
+
+    Raises:
+        RecipeError: less than two runs, runs that are not comparable, or a measure that they do not have.
+        RunFolderError: a folder that holds no finished evaluation, or one that nobody scored.
+        DataError: a line of its files that cannot be read.
+    """
+    read = open_runs(runs, names)
+    warnings = check_alike(read, force=force)
+    measures = _measures(read, measure)
+    items = _counted(read)
+    steps = {item: _steps(item, items[item], read) for item in items}
+    splits = _keys(items, steps)
+    kept = [(ALL, None), *(splits if len(splits) > 1 else ())]
+    slices = [_slice(key, _within(key, items, steps), read, measures, seed) for key in kept]
+    chosen = measures[0]
+    changes = [one for run in read[1:] for one in _changes(chosen, items, steps, read[0], run)]
+    described = tuple([_compared(run) for run in read])
+    ranked = sorted(changes, key=lambda one: -abs(one.after - one.before))
+    return Comparison(described, chosen, tuple(slices), tuple(ranked), tuple(warnings), tuple(_notes(read)))
+
+
+def pick_changes(changes: Sequence[Change], most: int) -> list[Change]:
+    """The first changes of each run, won and lost in turn.
+
+    Args:
+        changes: of a `Comparison`.
+        most: how many.
+    """
+    kinds: dict[tuple[str, bool], list[Change]] = {}
+    for change in changes:
+        kinds.setdefault((change.run, change.after > change.before), []).append(change)
+    in_turn = chain.from_iterable(zip_longest(*[kinds[kind] for kind in sorted(kinds, key=lambda kind: not kind[1])]))
+    return [one for one in in_turn if one][:most]
+
+
+# --- reading
+
+
+def open_runs(
+    folders: Sequence[str | Path], names: Sequence[str] | None = None, *, scored: bool = True
+) -> list[RunFolder]:
+    """Run folders of finished evaluations, read and named.
+
+    Args:
+        folders, names: see `compare`.
+        scored: whether they must have been scored, and not merely answered.
+
+    Raises:
+        RecipeError: less than two, or the same twice.
+        RunFolderError, DataError: see `compare`.
+    """
+    places = [Path(folder).resolve() for folder in folders]
+    if len(places) < 2:
+        raise RecipeError(f"{len(places)} run to compare", fix="give two run folders of seqtune eval, or more")
+    for twice in [place for i, place in enumerate(places) if place in places[:i]][:1]:
+        raise RecipeError("the same run is given twice", where=str(twice), fix="name each run once")
+    called = names or _names(places)
+    return [_read_run(Path(folder), name, scored) for folder, name in zip(folders, called, strict=True)]
+
+
+def _names(places: Sequence[Path]) -> list[str]:
+    """The last parts of the paths, as many as tell them apart."""
+    tails = (["/".join(place.parts[-length:]) for place in places] for length in count(1))
+    return next(names for names in tails if len({*names}) == len(names))
+
+
+def _read_run(folder: Path, name: str, needs_scores: bool) -> RunFolder:
+    summary = read_summary(folder)
+    if summary.get("command") != "eval":
+        raise RunFolderError("this is no run of 'seqtune eval'", where=str(folder), fix="give the folder of one")
+    metrics = _read_metrics(folder, summary, needs_scores)
+    items = {item.id: item for item in _records(folder / "items.jsonl", Example)}
+    answers = {answer.item: answer for answer in _records(folder / "answers.jsonl", Answer)}
+    verdicts = _records(folder / "verdicts.jsonl", Scored) if metrics.headline else ()
+    scored = {one.item: one for one in verdicts if one.judge == metrics.judge}
+    return RunFolder(name, folder, summary, metrics, items, answers, scored)
+
+
+def _read_metrics(folder: Path, summary: Mapping[str, Any], needs_scores: bool) -> _Metrics:
+    path, fix = folder / "metrics.json", f"score it: seqtune eval --phase judge --out {folder}"
+    if not path.is_file() and needs_scores:
+        raise RunFolderError("the answers were not scored yet", where=str(folder), fix=fix)
+    if not path.is_file():
+        return _Metrics(model=str(summary.get("settings", {}).get("model", "")))
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Metrics)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"not what seqtune eval writes: {error}", where=str(path), fix=fix) from None
+
+
+def _records(path: Path, kind: type[Record]) -> Iterator[Record]:
+    """The lines of a file; nothing is written, and a last line that a kill tore is passed over."""
+    decoder = msgspec.json.Decoder(kind)
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        fix = "give a whole run folder, or run seqtune eval again"
+        raise RunFolderError(f"cannot be read: {error.strerror}", where=str(path), fix=fix) from None
+    for number, line in enumerate(text[: text.rfind(b"\n") + 1].splitlines(), 1):
+        try:
+            yield decoder.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            fix = "run the same seqtune eval again: it writes what is missing"
+            raise DataError(f"not a line of this file: {error}", where=f"{path}:{number}", fix=fix) from None
+
+
+# --- what may be compared
+
+
+def check_alike(runs: Sequence[RunFolder], *, force: bool, judged: bool = True) -> list[str]:
+    """What makes the runs unlike the first; with `force` it is told, else refused.
+
+    Args:
+        runs: of `open_runs`.
+        force: whether unlike runs may pass.
+        judged: whether it matters who scored them.
+
+    Raises:
+        RecipeError: they are unlike, and not forced.
+    """
+    told = [f"{run.name} and {runs[0].name} differ: {one}" for run in runs[1:] for one in _unlike(runs[0], run, judged)]
+    if told and not force:
+        raise RecipeError("; ".join(told), fix="compare runs of the same items and judge, or pass --force")
+    return told
+
+
+def _unlike(first: RunFolder, other: RunFolder, judged: bool) -> Iterator[str]:
+    for what in ("suite", "items", "scorer") if judged else ("suite", "items"):
+        one, two = (str(run.summary.get("settings", {}).get(what, "")) for run in (other, first))
+        if one != two:
+            yield f"{what} {one or 'none'} against {two or 'none'}"
+    if judged and other.metrics.judge != first.metrics.judge:
+        yield from _unlike_judges(other.metrics.judge, first.metrics.judge)
+
+
+def _unlike_judges(one: str, two: str) -> Iterator[str]:
+    """Part by part: MODEL | prompts | checklist."""
+    names = ("judge", "the judge's prompts", "checklist")
+    for name, here, there in zip_longest(names, one.split(" | "), two.split(" | ")):
+        if here != there:
+            yield f"{name or 'judge'} {here or 'none'} against {there or 'none'}"
+
+
+def _measures(runs: Sequence[RunFolder], wanted: str | None) -> list[str]:
+    """Those that all runs have, the headline's first; or the one that is wanted."""
+    have = [dict.fromkeys(name for one in run.scored.values() for name in one.measures) for run in runs]
+    common = [name for name in have[0] if all(name in names for names in have)]
+    if not common:
+        raise RecipeError(
+            "these runs have no measure in common",
+            where=", ".join(run.name for run in runs),
+            fix="compare runs that were scored in the same form",
+        )
+    if wanted and wanted not in common:
+        hint = did_you_mean(wanted, common)
+        raise RecipeError(f"these runs have no measure {wanted!r}{hint}", fix=f"choose from {', '.join(common)}")
+    headline = runs[0].metrics.headline
+    first = wanted or (headline.measure if headline and headline.measure in common else common[0])
+    return [first] if wanted else [first, *[name for name in common if name != first]]
+
+
+def _notes(runs: Sequence[RunFolder]) -> Iterator[str]:
+    for run in runs:
+        if run.metrics.headline and run.metrics.headline.refused:
+            yield f"{run.name} has no figure to quote: {run.metrics.headline.refused}"
+        if missing := run.metrics.items - run.metrics.answered:
+            yield f"{run.name} did not answer {missing:,} of its {run.metrics.items:,} items"
+    for what, told in (("answers may be as long as", _limit), ("was made by seqtune", _version)):
+        found = {run.name: told(run) for run in runs}
+        if len({*found.values()}) > 1:
+            yield "; ".join(f"{name} {what} {value}" for name, value in found.items())
+
+
+def _limit(run: RunFolder) -> str:
+    return f"{run.summary.get('settings', {}).get('max_new_tokens', '?')} tokens"
+
+
+def _version(run: RunFolder) -> str:
+    return str(run.summary.get("versions", {}).get("seqtune", "?"))
+
+
+# --- items
+
+
+def _counted(runs: Sequence[RunFolder]) -> dict[str, Example]:
+    """The first run's items but those that were answered and that no run was to judge: no model can do their steps."""
+    return {
+        item: example
+        for item, example in runs[0].items.items()
+        if any(item in run.scored for run in runs) or not any(item in run.answers for run in runs)
+    }
+
+
+def _steps(item: str, example: Example, runs: Sequence[RunFolder]) -> int | None:
+    """How many were judged, which a checklist may say in place of the item."""
+    judged = (len(run.scored[item].steps) for run in runs if item in run.scored)
+    return next(filter(None, judged), 0) or len(example.steps) or None
+
+
+def _keys(items: Mapping[str, Example], steps: Mapping[str, int | None]) -> list[Key]:
+    """Splits in the order in which they come, and numbers of steps."""
+    found = dict.fromkeys((_group(example), steps[item]) for item, example in items.items())
+    groups = [*dict.fromkeys(group for group, _ in found)]
+    return sorted(found, key=lambda key: (groups.index(key[0]), key[1] or 0))
+
+
+def _group(example: Example) -> str:
+    return str(example.meta.get(GROUP, ""))
+
+
+def _within(key: Key, items: Mapping[str, Example], steps: Mapping[str, int | None]) -> list[str]:
+    return [item for item, example in items.items() if key == (ALL, None) or key == (_group(example), steps[item])]
+
+
+# --- differences
+
+
+def _slice(key: Key, items: Sequence[str], runs: Sequence[RunFolder], measures: Sequence[str], seed: int) -> Slice:
+    first, *others = runs
+    found = [_difference(measure, items, first, other, seed) for measure in measures for other in others]
+    return Slice(*key, len(items), {run.name: _length(run, items) for run in runs}, tuple(found))
+
+
+def _length(run: RunFolder, items: Sequence[str]) -> Length:
+    answers = [run.answers[item] for item in items if item in run.answers]
+    tokens = [answer.tokens for answer in answers if answer.tokens is not None]
+    words = [len(answer.text.split()) for answer in answers]
+    return Length(sum(tokens) / len(tokens) if tokens else None, sum(words) / len(words) if words else 0.0)
+
+
+def _difference(measure: str, items: Sequence[str], first: RunFolder, other: RunFolder, seed: int) -> Difference:
+    pairs = [(_value(first, item, measure), _value(other, item, measure)) for item in items]
+    told = [(one, two) for one, two in pairs if one is not None and two is not None]
+    low, high = QUALITY if measure == "quality" else (0.0, 1.0)
+    gaps = [two - one for one, two in told]
+    return Difference(
+        run=other.name,
+        measure=measure,
+        first=as_measure(measure, [one for one, _ in told]),
+        other=as_measure(measure, [two for _, two in told]),
+        difference=paired_bootstrap(gaps, ends=(low - high, high - low), seed=seed),
+        won=sum(gap > 0 for gap in gaps),
+        lost=sum(gap < 0 for gap in gaps),
+        left_out=len(pairs) - len(told),
+        worst=_bound(pairs, high, low),
+        best=_bound(pairs, low, high),
+    )
+
+
+def _value(run: RunFolder, item: str, measure: str) -> float | None:
+    scored = run.scored.get(item)
+    return scored.measures.get(measure) if scored else None
+
+
+def _bound(pairs: Sequence[tuple[float | None, float | None]], first: float, other: float) -> float | None:
+    """The mean difference with what is not known put at these."""
+    gaps = [(other if two is None else two) - (first if one is None else one) for one, two in pairs]
+    return sum(gaps) / len(gaps) if gaps else None
+
+
+# --- items that changed
+
+
+def _changes(
+    measure: str, items: Mapping[str, Example], steps: Mapping[str, int | None], first: RunFolder, other: RunFolder
+) -> Iterator[Change]:
+    for item, example in items.items():
+        before, after = _value(first, item, measure), _value(other, item, measure)
+        if before is None or after is None or before == after:
+            continue
+        texts = (_text(first, item), _text(other, item))
+        done, now = _done(first, item), _done(other, item)
+        yield Change(
+            other.name, item, _group(example), steps[item], prompt_text(example), before, after, texts,
+            gained=tuple([now[step] for step in now if step not in done]),
+            lost=tuple([done[step] for step in done if step not in now]),
+        )  # fmt: skip
+
+
+def _text(run: RunFolder, item: str) -> str:
+    return run.answers[item].text if item in run.answers else ""
+
+
+def _done(run: RunFolder, item: str) -> dict[int, str]:
+    return {one.step: f"{one.step}. {one.text or one.check}" for one in run.scored[item].steps if one.done}
+
+
+# --- one run
+
+
+def _compared(run: RunFolder) -> Compared:
+    metrics = run.metrics
+    return Compared(
+        name=run.name,
+        folder=str(run.folder),
+        model=metrics.model,
+        suite=metrics.suite,
+        judge=metrics.judge,
+        items=metrics.items,
+        answered=metrics.answered,
+        cut=sum(answer.cut for answer in run.answers.values()),
+        headline=metrics.headline,
+        by_position=by_position(metrics.figures),
+        chain_taxes=metrics.chain_taxes,
+    )
+
+
+def by_position(lines: Sequence[Figures]) -> tuple[Measure, ...]:
+    """Share of items whose first, second, ... step is done; of items with one step only there is nothing to tell.
+
+    Args:
+        lines: the figures of a run.
+    """
+    rows = [line.by_position for line in lines if line.group != ALL and (line.steps or 0) > 1]
+    columns = [[one for one in column if one] for column in zip_longest(*rows)]
+    return tuple([_sum(column) for column in columns])
+
+
+def _sum(column: Sequence[Measure]) -> Measure:
+    done, of, unscored = (
+        sum(parts) for parts in zip(*[(one.done, one.of, one.unscored) for one in column], strict=True)
+    )
+    return share(done, of, unscored)
