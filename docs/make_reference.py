@@ -11,7 +11,11 @@ from seqtune.building.gold import operations
 from seqtune.building.settings import BuildSettings, ChainSettings
 from seqtune.building.weaving import chains
 from seqtune.data.format import formats
+from seqtune.evaluation.settings import EvaluateSettings
+from seqtune.evaluation.suite import suites
+from seqtune.evaluation.suites.generated_chains import chains as chain_suite
 from seqtune.recipe import shipped_recipes
+from seqtune.training.settings import LoraSettings, TrainSettings
 
 _ENTRY = re.compile(r"\n(?=\S)")
 PAGE = Path(__file__).with_name("reference.md")
@@ -31,6 +35,16 @@ def reference() -> str:
         _arguments(chains()["seq_instruct"].run.__doc__),
         "## The `build:` section of a recipe",
         _arguments(BuildSettings.__doc__),
+        "## The `train:` section of a recipe",
+        _arguments(TrainSettings.__doc__),
+        "### `lora:`",
+        _arguments(LoraSettings.__doc__),
+        "## The `evaluate:` section of a recipe",
+        _arguments(EvaluateSettings.__doc__),
+        "## Suites\n\n`--suite NAME` or `NAME:PART`; options by `--set evaluate.options.NAME=VALUE`.",
+        _table(("suite", "what it asks", "options"), [(s.name, s.summary, ", ".join(s.options)) for s in suites()]),
+        "### Options of `chains`",
+        _arguments(chain_suite.__doc__),
         "## Operations\n\nEach is a chain by its name, too.",
         _table(
             ("operation", "what it does", "asked as"),

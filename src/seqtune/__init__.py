@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from seqtune.data.reader import read
     from seqtune.data.writer import write
     from seqtune.errors import SeqtuneError
+    from seqtune.evaluation.comparison import compare
     from seqtune.evaluation.run import Evaluation, evaluate
+    from seqtune.evaluation.suite import Suite
+    from seqtune.experiment.run import run_experiment
     from seqtune.report.page import write_report
     from seqtune.training.run import Training, train
 
@@ -34,16 +37,19 @@ _HOME = {
     "SeqtuneError": "errors",
     "Skip": "building.gold",
     "Step": "data.example",
+    "Suite": "evaluation.suite",
     "Training": "training.run",
     "build": "building.engine",
     "chain": "building.weaving",
     "chains": "building.weaving",
+    "compare": "evaluation.comparison",
     "evaluate": "evaluation.run",
     "gate": "building.gates",
     "messages": "data.example",
     "operation": "building.gold",
     "operations": "building.gold",
     "read": "data.reader",
+    "run_experiment": "experiment.run",
     "train": "training.run",
     "weave": "building.weaving",
     "write": "data.writer",
@@ -63,16 +69,19 @@ __all__ = [
     "SeqtuneError",
     "Skip",
     "Step",
+    "Suite",
     "Training",
     "build",
     "chain",
     "chains",
+    "compare",
     "evaluate",
     "gate",
     "messages",
     "operation",
     "operations",
     "read",
+    "run_experiment",
     "train",
     "weave",
     "write",

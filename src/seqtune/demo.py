@@ -1,40 +1,46 @@
 """The demo: the whole loop on one machine without a GPU or a service, small enough to watch.
 
-Two small models are trained from scratch on equally many tokens: one on single tasks (IT), one on chains of them (SIT).
-Both then answer the same fresh chains, and a program checks every step.
+Small models are trained from scratch on equally many tokens: one on single tasks (IT), others on chains of them (SIT).
+All then answer the same fresh chains, and a program checks every step. The long form has more arms and three seeds.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
-from itertools import cycle
+from itertools import cycle, islice
 from pathlib import Path
 from random import Random
+from typing import Any
+
+import msgspec
 
 from seqtune.building.engine import build
 from seqtune.data.example import Example, prompt_text
 from seqtune.data.folder import claim_folder, versions, write_json, write_summary
 from seqtune.data.writer import write
 from seqtune.errors import RecipeError
-from seqtune.evaluation.run import Evaluation, evaluate
 from seqtune.evaluation.figures import Figures
 from seqtune.evaluation.statistics import Measure
-from seqtune.evaluation.suites.chains import WORD_OPERATIONS, ChainMaker, chain_maker, chains
 from seqtune.evaluation.suite import Suite
-from seqtune.training.loss import Loss
+from seqtune.evaluation.suites.generated_chains import WORD_OPERATIONS, ChainMaker, chain_maker, chains
+from seqtune.experiment.results import Results, gather
+from seqtune.experiment.rows import make_tokenizer
+from seqtune.experiment.table import write_results
+from seqtune.experiment.trials import Outcome, Say, Trial, carry_out
 from seqtune.training.model import PACKAGES, require_packages
-from seqtune.training.run import Training, tiny_tokenizer, train
 from seqtune.training.words import pieces
 
-Say = Callable[[str, Loss | int], object]
-
 LONGEST_ANSWER = 96  # tokens; the longest right one has about 40
-ARMS = ("it", "sit")
-TRAINED_STEPS = {"it": (1,), "sit": (1, 2, 3)}
+ARMS: Mapping[str, Sequence[int]] = {"it": (1,), "sit": (1, 2, 3)}  # the numbers of steps that each is trained on
+LONG_ARMS: Mapping[str, Sequence[int]] = {"it": (1,), "sit2": (1, 2), "sit3": (1, 2, 3)}
+PREFERRING = "sit3-dpo"  # goes on from "sit3"
+PREFERRED_STEPS = (2, 3)
+# Not tuned on this table: it is what moved the demo's model most in bench/preference.py, on other damages.
+PREFERENCE: Mapping[str, Any] = {"method": "dpo", "damages": ["drop_step"], "learning_rate": 1e-4, "likelihood": 4.0}
 UNSEEN_PAIRS = 6
 SEEN, UNSEEN, LONGER = "seen pairs", "unseen pairs", "more steps than trained"
 KINDS = ((SEEN, 1), (SEEN, 2), (SEEN, 3), (UNSEEN, 2), (LONGER, 4))
@@ -53,6 +59,14 @@ CAVEAT = (
     "This shows the pipeline and the metric, not the effect in a large model. Both models are trained from scratch on "
     "tasks on short lists of words. That the one trained on single tasks (IT) follows no chain is nearly built in: it "
     "has never seen one. And at this size no model goes beyond the number of steps that it was trained on."
+)
+LONG_CAVEAT = (
+    "This shows the pipeline and the metric, not the effect in a large model: the models are trained from scratch on "
+    "eight kinds of tasks on short lists of words. An arm that sees no chain, or none of three steps, was never shown "
+    "what it fails at, so the differences between it, sit2 and sit3 are nearly built in. DPO goes on from a model that "
+    "is nearly perfect on what it has seen, with pairs of two and three steps (nothing can be dropped from one step), "
+    "and no arm here is trained on as many more right rows instead; bench/README.md has one, which DPO does not beat. "
+    "Each seed has its own rows, weights and items. Other operations, wordings, sizes and settings were not tried."
 )
 
 
@@ -77,7 +91,7 @@ class Demo:
         out: the folder: build/ (chains of the bundled rows), rows/ and tokenizer/ (of both arms), it/ and sit/
             (trainings), eval/it and eval/sit, demo.json.
         seed: of the rows, the weights and the items.
-        trainings, evaluations: by arm, "it" and "sit".
+        outcomes: of each arm, what its training and its evaluation say of themselves.
         table: a line for each kind of item.
         caption: what the table is of.
         caveat: what the table does not show.
@@ -85,11 +99,27 @@ class Demo:
 
     out: Path
     seed: int
-    trainings: dict[str, Training]
-    evaluations: dict[str, Evaluation]
+    outcomes: tuple[Outcome, ...]
     table: tuple[Cell, ...]
     caption: str
     caveat: str = CAVEAT
+
+
+@dataclass(frozen=True)
+class LongDemo:
+    """What the long demo made.
+
+    Args:
+        out: the folder: for each seed one like the demo's, results.json, results.md, demo.json.
+        results: the table.
+        caption: what the table is of.
+        caveat: what the table does not show.
+    """
+
+    out: Path
+    results: Results
+    caption: str
+    caveat: str = LONG_CAVEAT
 
 
 def demo(
@@ -105,98 +135,143 @@ def demo(
     """Build an IT and a SIT set, train a model on each, let both answer the same items, and score them.
 
     Args:
-        out: the folder for everything.
+        out: the folder for everything. What stands finished in it is not done again.
         seed: of the rows, the weights and the items.
         tokens: what each model is trained on, prompts and answers together.
         items: of each kind.
         threads: for torch. Models this small gain little from a second, which waits for the first wherever another
             process has the core, which once made a run of two minutes one of seven.
         overwrite: take the folder whatever it holds.
-        say: called with what is going on ("train it", "answer sit", ...) and how far it is.
+        say: called with what is going on ("train it, seed 0", ...) and how far it is.
 
     Raises:
         RunFolderError: the folder holds something else.
         MissingExtraError: torch or transformers is not installed.
     """
-    require_packages("the demo")
-    if tokens < 1 or items < 1:
-        raise RecipeError(f"tokens is {tokens} and items {items}", fix="give numbers above 0")
-    folder = Path(out)
-    fingerprint = f"{seed}/{tokens}/{items}"
-    claim_folder(folder, "demo", fingerprint, overwrite=overwrite)
+    folder, claimed = _claim(out, f"{seed}/{tokens}/{items}", tokens, items, overwrite)
     started = time.perf_counter()
-    maker = chain_maker(WORD_OPERATIONS, unseen=UNSEEN_PAIRS, seed=seed)
-    suite = _suite(maker, items, seed)
     build(from_=str(SEED_ROWS), chain=SEED_MIX, unfit="plain", seed=seed, out=str(folder / "build"), overwrite=True)
+    maker = _maker(seed)
     with _threads(threads):
-        _write_rows(maker, tokens, folder)
-        trainings = {arm: _train(arm, folder, seed, tokens, say) for arm in ARMS}
-        evaluations = {arm: _evaluate(arm, trainings[arm], suite, folder, say) for arm in ARMS}
-    done = Demo(folder, seed, trainings, evaluations, _table(evaluations), _caption(maker, trainings["sit"]))
-    _write(done, maker, fingerprint, time.perf_counter() - started)
+        outcomes = tuple(carry_out(_trials(maker, ARMS, tokens, items, folder), say=say))
+    done = Demo(folder, seed, outcomes, _table(outcomes), _caption(maker, outcomes[-1].training))
+    _write(done, maker)
+    _finish(folder, claimed, outcomes, time.perf_counter() - started)
     return done
 
 
-def _suite(maker: ChainMaker, items: int, seed: int) -> Suite:
+def long_demo(
+    out: str | Path,
+    *,
+    seeds: Sequence[int] = (0, 1, 2),
+    tokens: int = 1_000_000,
+    items: int = 200,
+    pairs: int = 2_000,
+    threads: int = 1,
+    overwrite: bool = False,
+    say: Say | None = None,
+) -> LongDemo:
+    """Train on single tasks, on chains of up to two, of up to three steps, and to prefer whole answers; on each seed.
+
+    Args:
+        out: the folder for everything. Killed at any time, the same call goes on.
+        seeds: each of rows, weights and items.
+        tokens: what each model is trained on, prompts and answers together; that of DPO sees its pairs besides.
+        items: of each kind, for each seed.
+        pairs: of a right answer and one with a step dropped, for DPO.
+        threads, overwrite, say: see `demo`.
+
+    Raises:
+        RunFolderError: the folder holds something else.
+        MissingExtraError: torch, transformers or TRL is not installed.
+    """
+    folder, claimed = _claim(out, f"long/{[*seeds]}/{tokens}/{items}/{pairs}", tokens, items, overwrite)
+    started = time.perf_counter()
+    trials = [trial for seed in seeds for trial in _long_trials(seed, tokens, items, pairs, folder / f"seed-{seed}")]
+    with _threads(threads):
+        outcomes = carry_out(trials, say=say)
+    results = gather(outcomes, name="seqtune demo --long", match="tokens", measure="exact")
+    caption = _caption(_maker(seeds[0]), outcomes[0].training)
+    done = LongDemo(folder, msgspec.structs.replace(results, notes=(*results.notes, LONG_CAVEAT)), caption)
+    write_results(done.results, folder)
+    write_json(folder / "demo.json", {"caption": caption, "caveat": done.caveat})
+    _finish(folder, claimed, outcomes, time.perf_counter() - started)
+    return done
+
+
+def _claim(out: str | Path, fingerprint: str, tokens: int, items: int, overwrite: bool) -> tuple[Path, dict[str, Any]]:
+    require_packages("the demo")
+    if tokens < 1 or items < 1:
+        raise RecipeError(f"tokens is {tokens} and items {items}", fix="give numbers above 0")
+    claimed = {"command": "demo", "fingerprint": fingerprint}
+    claim_folder(Path(out), **claimed, overwrite=overwrite)
+    return Path(out), claimed
+
+
+def _maker(seed: int) -> ChainMaker:
+    return chain_maker(WORD_OPERATIONS, unseen=UNSEEN_PAIRS, seed=seed)
+
+
+def _trials(maker: ChainMaker, arms: Mapping[str, Sequence[int]], tokens: int, items: int, folder: Path) -> list[Trial]:
+    """Arms that differ in nothing but their rows: one tokenizer, one seed, as many tokens, the same items."""
+    suite = _suite(maker, items)
+    files = {arm: _write_rows(_rows(maker, steps, tokens), folder, arm) for arm, steps in arms.items()}
+    train = {"max_tokens": tokens, "tokenizer": make_tokenizer(files, folder / "tokenizer")}
+    ask = {"max_new_tokens": LONGEST_ANSWER}
+    return [Trial(arm, maker.seed, files[arm], folder / arm, folder / "eval" / arm, train, suite, ask) for arm in arms]
+
+
+def _long_trials(seed: int, tokens: int, items: int, pairs: int, folder: Path) -> list[Trial]:
+    maker = _maker(seed)
+    trials = _trials(maker, LONG_ARMS, tokens, items, folder)
+    sit, name = trials[-1], PREFERRING
+    rows = _write_rows(islice(_endless_rows(maker, PREFERRED_STEPS, "preference"), pairs), folder, name)
+    return [
+        *trials,
+        Trial(name, seed, rows, folder / name, folder / "eval" / name, PREFERENCE, sit.suite, sit.evaluate, after=sit),
+    ]
+
+
+def _suite(maker: ChainMaker, items: int) -> Suite:
     """Items of every kind, on texts that no training row holds."""
     parts = [
-        chains((steps,), per_length=items, seed=seed, maker=maker, unseen_pairs=group == UNSEEN, group=group)
+        chains((steps,), per_length=items, seed=maker.seed, maker=maker, unseen_pairs=group == UNSEEN, group=group)
         for group, steps in KINDS
     ]
     return Suite("chains", tuple([item for part in parts for item in part.items]))
 
 
-def _write_rows(maker: ChainMaker, tokens: int, folder: Path) -> None:
-    """The rows of both arms, and one tokenizer for both, so that they differ in nothing but their rows."""
-    (folder / "rows").mkdir(exist_ok=True)
-    rows = {arm: list(_rows(maker, steps, tokens)) for arm, steps in TRAINED_STEPS.items()}
-    for arm in ARMS:
-        write(rows[arm], _rows_file(folder, arm))
-    tiny_tokenizer(row for arm in ARMS for row in rows[arm]).save_pretrained(folder / "tokenizer")
-
-
-def _rows_file(folder: Path, arm: str) -> Path:
-    return folder / "rows" / f"{arm}.jsonl"
+def _write_rows(rows: Iterator[Example], folder: Path, arm: str) -> str:
+    path = folder / "rows" / f"{arm}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(rows, path)
+    return str(path)
 
 
 def _rows(maker: ChainMaker, steps: Sequence[int], tokens: int) -> Iterator[Example]:
     """Rows of `tokens` tokens in all, each number of steps equally often."""
-    rng = Random(f"{maker.seed}/{steps}")
     seen = 0
-    for count in cycle(steps):
-        row = maker.draw(count, rng, for_training=True)
+    for row in _endless_rows(maker, steps, str(steps)):
         yield row
         seen += len(pieces(prompt_text(row))) + len(pieces(row.output)) + len(("user", "end", "assistant", "end"))
         if seen >= tokens:
             return
 
 
-def _train(arm: str, folder: Path, seed: int, tokens: int, say: Say | None) -> Training:
-    return train(
-        _rows_file(folder, arm),
-        out=folder / arm,
-        seed=seed,
-        max_tokens=tokens,
-        tokenizer=folder / "tokenizer",
-        overwrite=True,
-        say=(lambda loss: say(f"train {arm}", loss)) if say else None,
-    )
+def _endless_rows(maker: ChainMaker, steps: Sequence[int], purpose: str) -> Iterator[Example]:
+    rng = Random(f"{maker.seed}/{purpose}")
+    for count in cycle(steps):
+        yield maker.draw(count, rng, for_training=True)
 
 
-def _evaluate(arm: str, training: Training, suite: Suite, folder: Path, say: Say | None) -> Evaluation:
-    return evaluate(
-        training.model,
-        suite,
-        out=folder / "eval" / arm,
-        max_new_tokens=LONGEST_ANSWER,
-        overwrite=True,
-        say=(lambda done: say(f"answer {arm}", done)) if say else None,
-    )
-
-
-def _table(evaluations: Mapping[str, Evaluation]) -> tuple[Cell, ...]:
-    found = {arm: {(line.group, line.steps): line for line in done.figures} for arm, done in evaluations.items()}
+def _table(outcomes: Sequence[Outcome]) -> tuple[Cell, ...]:
+    found = {outcome.trial.arm: {(one.group, one.steps): one for one in _figures(outcome)} for outcome in outcomes}
     return tuple([_cell(found["it"][kind], found["sit"][kind]) for kind in KINDS])
+
+
+def _figures(outcome: Outcome) -> list[Figures]:
+    found = msgspec.json.decode((outcome.trial.tested / "metrics.json").read_bytes())
+    return msgspec.convert(found["figures"], list[Figures])
 
 
 def _cell(it: Figures, sit: Figures) -> Cell:
@@ -206,19 +281,19 @@ def _cell(it: Figures, sit: Figures) -> Cell:
     return Cell(it.group, it.steps, it.items, mine[whole], theirs[whole], mine[each], theirs[each])
 
 
-def _caption(maker: ChainMaker, training: Training) -> str:
+def _caption(maker: ChainMaker, training: Mapping[str, Any]) -> str:
     lists = maker.lists
     return (
         f"Share of items whose whole answer is exactly right, with 95 % intervals. Chains of {len(maker.operations)} "
         f"operations, each on the result of the one before, on lists of {lists.shortest} to {lists.longest} of "
         f"{len(lists.words)} words, in all wordings that seqtune has for them, chosen because a model of this size can "
         "learn them (sorting and doubling words are not among them); every part of an answer is marked. "
-        f"Models of {training.parameters:,} weights, each trained on {training.tokens:,} tokens."
+        f"Models of {training['parameters']:,} weights, each trained on {training['tokens']:,} tokens."
     )
 
 
-def _write(done: Demo, maker: ChainMaker, fingerprint: str, wall_s: float) -> None:
-    """demo.json for the report, and run.json, which says that the demo is whole."""
+def _write(done: Demo, maker: ChainMaker) -> None:
+    """demo.json, for the report."""
     drawn = {
         "operations": [operation.name for operation in maker.operations],
         "unseen_pairs": sorted(maker.unseen_pairs),
@@ -226,11 +301,13 @@ def _write(done: Demo, maker: ChainMaker, fingerprint: str, wall_s: float) -> No
     }
     summary = {"seed": done.seed, "caption": done.caption, "caveat": done.caveat, "table": done.table, **drawn}
     write_json(done.out / "demo.json", summary)
-    figures = {
-        arm: {"tokens": run.tokens, "cpu_s": run.cpu_s, "wall_s": run.wall_s} for arm, run in done.trainings.items()
-    }
-    summary = {"command": "demo", "fingerprint": fingerprint, "finished": True, "seed": done.seed}
-    write_summary(done.out, {**summary, "wall_s": wall_s, "trainings": figures, "versions": versions(*PACKAGES)})
+
+
+def _finish(folder: Path, claimed: Mapping[str, Any], outcomes: Sequence[Outcome], wall_s: float) -> None:
+    """run.json, which says that the demo is whole."""
+    figures = {one.trial.title: {n: one.training[n] for n in ("tokens", "cpu_s", "wall_s")} for one in outcomes}
+    said = {"finished": True, "wall_s": wall_s, "trainings": figures, "versions": versions(*PACKAGES)}
+    write_summary(folder, {**claimed, **said})
 
 
 @contextmanager

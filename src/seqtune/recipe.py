@@ -16,7 +16,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from seqtune.errors import RecipeError, did_you_mean, shorten
 
-SECTIONS = ("name", "build", "train", "evaluate")
+SECTIONS = ("name", "build", "train", "evaluate", "experiment")
 
 Location = tuple[str | int, ...]
 

@@ -22,6 +22,7 @@ ORDER = [
     "training",
     "evaluation",
     "report",
+    "experiment",
     "demo",
     "view",
     "cluster",

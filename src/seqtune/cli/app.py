@@ -10,8 +10,10 @@ import typer
 
 from seqtune import __version__, console
 from seqtune.cli.building import build
+from seqtune.cli.comparing import compare
 from seqtune.cli.evaluation import evaluation
-from seqtune.cli.models import demo, preview, report, train
+from seqtune.cli.experiments import demo, experiment
+from seqtune.cli.models import preview, report, train
 from seqtune.cli.replies import cache, mock_server
 from seqtune.cli.rows import convert, ls
 from seqtune.errors import SeqtuneError
@@ -29,6 +31,8 @@ app.command()(build)
 app.command()(train)
 app.command()(preview)
 app.add_typer(evaluation, name="eval")
+app.command()(compare)
+app.command()(experiment)
 app.command()(report)
 app.command()(ls)
 app.command()(convert)

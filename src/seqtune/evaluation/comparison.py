@@ -199,8 +199,7 @@ def compare(
     """
     read = open_runs(runs, names)
     warnings = check_alike(read, force=force)
-    measures = _measures(read, measure)
-    items = _counted(read)
+    measures, items = _measures(read, measure), _counted(read)
     steps = {item: _steps(item, items[item], read) for item in items}
     splits = _keys(items, steps)
     kept = [(ALL, None), *(splits if len(splits) > 1 else ())]
@@ -309,29 +308,42 @@ def check_alike(runs: Sequence[RunFolder], *, force: bool, judged: bool = True) 
         judged: whether it matters who scored them.
 
     Raises:
-        RecipeError: they are unlike, and not forced.
+        RecipeError: they are unlike and not forced, or have no item in common.
     """
-    told = [f"{run.name} and {runs[0].name} differ: {one}" for run in runs[1:] for one in _unlike(runs[0], run, judged)]
+    unlike = {run.name: ", ".join(_unlike(runs[0], run, judged)) for run in runs[1:]}
+    told = [f"{name} and {runs[0].name} differ in {parts}" for name, parts in unlike.items() if parts]
     if told and not force:
-        raise RecipeError("; ".join(told), fix="compare runs of the same items and judge, or pass --force")
+        raise RecipeError("; ".join(told), fix="compare runs of the same items, judge and checklist, or pass --force")
+    for run in runs[1:]:
+        if runs[0].items.keys().isdisjoint(run.items):
+            raise RecipeError(f"{run.name} and {runs[0].name} have no item in common", fix="compare runs of one suite")
     return told
 
 
 def _unlike(first: RunFolder, other: RunFolder, judged: bool) -> Iterator[str]:
-    for what in ("suite", "items", "scorer") if judged else ("suite", "items"):
-        one, two = (str(run.summary.get("settings", {}).get(what, "")) for run in (other, first))
-        if one != two:
-            yield f"{what} {one or 'none'} against {two or 'none'}"
-    if judged and other.metrics.judge != first.metrics.judge:
+    settings = [run.summary.get("settings", {}) for run in (other, first)]
+    for what in ("suite", "scorer") if judged else ("suite",):
+        yield from _difference_of(what, *[str(one.get(what, "")) for one in settings])
+    if settings[0].get("items") != settings[1].get("items"):
+        common = len(first.items.keys() & other.items.keys())
+        yield f"items ({len(other.items):,} and {len(first.items):,}, of which {common:,} are the same)"
+    if judged:
         yield from _unlike_judges(other.metrics.judge, first.metrics.judge)
 
 
 def _unlike_judges(one: str, two: str) -> Iterator[str]:
-    """Part by part: MODEL | prompts | checklist."""
-    names = ("judge", "the judge's prompts", "checklist")
-    for name, here, there in zip_longest(names, one.split(" | "), two.split(" | ")):
-        if here != there:
-            yield f"{name or 'judge'} {here or 'none'} against {there or 'none'}"
+    """As a whole where they are two models, else in what differs: MODEL | prompts | checklist."""
+    parts = [*zip_longest(one.split(" | "), two.split(" | "), fillvalue="")]
+    if parts[0][0] != parts[0][1]:
+        yield from _difference_of("judge", one, two)
+        return
+    for name, part in zip(("prompts of the judge", "checklist"), parts[1:], strict=False):
+        yield from _difference_of(name, *part)
+
+
+def _difference_of(what: str, one: str, two: str) -> Iterator[str]:
+    if one != two:
+        yield f"{what} ({one or 'none'} and {two or 'none'})"
 
 
 def _measures(runs: Sequence[RunFolder], wanted: str | None) -> list[str]:
@@ -354,8 +366,6 @@ def _measures(runs: Sequence[RunFolder], wanted: str | None) -> list[str]:
 
 def _notes(runs: Sequence[RunFolder]) -> Iterator[str]:
     for run in runs:
-        if run.metrics.headline and run.metrics.headline.refused:
-            yield f"{run.name} has no figure to quote: {run.metrics.headline.refused}"
         if missing := run.metrics.items - run.metrics.answered:
             yield f"{run.name} did not answer {missing:,} of its {run.metrics.items:,} items"
     for what, told in (("answers may be as long as", _limit), ("was made by seqtune", _version)):
@@ -462,11 +472,9 @@ def _changes(
         if before is None or after is None or before == after:
             continue
         texts = (_text(first, item), _text(other, item))
-        done, now = _done(first, item), _done(other, item)
         yield Change(
             other.name, item, _group(example), steps[item], prompt_text(example), before, after, texts,
-            gained=tuple([now[step] for step in now if step not in done]),
-            lost=tuple([done[step] for step in done if step not in now]),
+            gained=_only(other, first, item), lost=_only(first, other, item),
         )  # fmt: skip
 
 
@@ -474,8 +482,11 @@ def _text(run: RunFolder, item: str) -> str:
     return run.answers[item].text if item in run.answers else ""
 
 
-def _done(run: RunFolder, item: str) -> dict[int, str]:
-    return {one.step: f"{one.step}. {one.text or one.check}" for one in run.scored[item].steps if one.done}
+def _only(one: RunFolder, other: RunFolder, item: str) -> tuple[str, ...]:
+    """Steps that the one does and the other does not, in words; of what was not judged nothing is said."""
+    missed = {step.step for step in other.scored[item].steps if step.done is False}
+    steps = one.scored[item].steps
+    return tuple([f"{step.step}. {step.text or step.check}" for step in steps if step.done and step.step in missed])
 
 
 # --- one run

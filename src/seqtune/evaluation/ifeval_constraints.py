@@ -1,9 +1,14 @@
 """The 25 kinds of constraint of IFEval (Zhou et al. 2023, arXiv 2311.07911, table 1), each checked by a program.
 
 Where the paper's words leave room, the published checker's reading is kept, so that figures can be compared: a rule of
-dashes counts as a bullet, any part of a word as its keyword. Three rest on models that are not at hand without network
-or are not sure, and are told by rules of our own: where a sentence ends, what a word in capitals is, and the language
-of a text in capitals.
+dashes counts as a bullet, any part of a word as its keyword. It is left where it is plainly wrong:
+
+* the number of a list's point is no sentence, and Chinese ones end too (where they end is told by rule, without the
+  model that the published checker downloads);
+* the language of a text in capitals is told from its small letters: of 700 English texts in capitals langdetect takes
+  93 % for English, of 500 others 26 %; in small letters 99 % and 0.2 %;
+* blank lines, however many, part two paragraphs; an asterisk alone on its line is no bullet;
+* a sign that is no letter ("#") is counted as asked for, and not a letter drawn at random in its place.
 """
 
 from __future__ import annotations

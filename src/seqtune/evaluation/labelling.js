@@ -7,7 +7,12 @@
   const state = { by: "", at: 0, cards: {} };
   let shownSince = Date.now();
 
-  const warn = (text) => { find("warning").textContent = text; find("warning").hidden = !text; };
+  function tell(text, isWarning = false) {
+    find("told").textContent = text;
+    find("told").hidden = !text;
+    find("told").classList.toggle("warning", isWarning);
+  }
+
   const steps = (card) => [...card.querySelectorAll(".step")];
   const chosen = (field) => field.querySelector("input:checked");
   const complete = (card) => steps(card).every(chosen);
@@ -18,7 +23,7 @@
     try {
       localStorage.setItem(storageKey, JSON.stringify(state));
     } catch {
-      warn("This browser keeps nothing for this page: save before you close it.");
+      tell("This browser keeps nothing for this page: save before you close it.", true);
     }
   }
 
@@ -26,7 +31,7 @@
     try {
       Object.assign(state, JSON.parse(localStorage.getItem(storageKey) || "{}"));
     } catch {
-      warn("What this browser had kept cannot be read, or it keeps nothing: save before you close the page.");
+      tell("What this browser had kept cannot be read, or it keeps nothing: save before you close the page.", true);
     }
     state.at = Math.min(Math.max(0, Number(state.at) || 0), cards.length - 1);
     find("by").value = state.by;
@@ -48,6 +53,7 @@
     kept.quality = chosen(card.querySelector(".quality"))?.value ?? "";
     kept.seconds += Math.min(600, (Date.now() - shownSince) / 1000);
     shownSince = Date.now();
+    tell("");
     keep();
     count();
   }
@@ -120,9 +126,9 @@
 
   function save() {
     const done = cards.filter(complete);
-    if (!done.length) return warn("No answer is labelled whole yet: there is nothing to save.");
+    if (!done.length) return tell("No answer is labelled whole yet: there is nothing to save.");
     const left = cards.length - done.length;
-    warn(left ? `Saved ${done.length}. ${left} are not labelled whole and are left out.` : "");
+    tell(`Saved ${done.length}.` + (left ? ` ${left} are not labelled whole and are left out.` : ""));
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([done.map((card) => line(card) + "\n").join("")], { type: "application/jsonl" }));
     link.download = "labels.jsonl";

@@ -23,11 +23,12 @@ NAME = "label.html"
 
 
 class _Asked(NamedTuple):
-    """One question of the page."""
+    """One question of the page: a step, what the judge said ("" where that is hidden), whether a program judged it."""
 
     place: int
     text: str
     judge: str
+    by_program: bool
 
 
 class _Card(NamedTuple):
@@ -71,8 +72,8 @@ def label_page(
     """
     if count < 1:
         raise RecipeError(f"count is {count}", fix="give a number above 0")
-    answers = judgeable_answers(run_folder).answers
-    told = [one for one in answers if one.scored and not one.scored.unscored] or answers
+    run = judgeable_answers(run_folder)
+    told = [one for one in run.answers if one.scored and not one.scored.unscored] or run.answers
     if not told:
         raise RunFolderError("the run holds no answers", where=str(run_folder), fix="run seqtune eval to its end")
     path = Path(out) if out else Path(run_folder) / NAME
@@ -103,7 +104,8 @@ def sample(answers: Sequence[Shown], count: int, seed: int) -> list[Shown]:
 
 def _card(shown: Shown, blind: bool) -> _Card:
     said = {} if blind or not shown.scored else {step.step: step.done for step in shown.scored.steps}
-    steps = [_Asked(place, text, _words(said.get(place))) for place, text in shown.steps.items()]
+    checked = {step.step for step in shown.scored.steps if step.check != "judge"} if shown.scored else ()
+    steps = [_Asked(place, text, _words(said.get(place)), place in checked) for place, text in shown.steps.items()]
     return _Card(shown.item.id, shown.hash, shown.item.system, prompt_text(shown.item), shown.text, tuple(steps))
 
 

@@ -16,6 +16,7 @@ from seqtune.errors import DataError, RunFolderError
 from seqtune.evaluation.agreement import cohen_kappa, krippendorff_alpha
 from seqtune.evaluation.bootstrap import Interval
 from seqtune.evaluation.correction import Corrected, Reliability, corrected_share, reliability
+from seqtune.evaluation.double_sampling import sampled_share
 from seqtune.evaluation.ledger import open_ledger
 from seqtune.evaluation.run import read_answers
 from seqtune.evaluation.scoring import Scored
@@ -83,7 +84,10 @@ class Correction(msgspec.Struct, frozen=True):
         judged: as the judge has it, over the whole run.
         people: as people have it, over what they labelled.
         reliability: of the judge, on what people labelled.
-        corrected: None where the labels do not allow it.
+        estimate: what people would find in the whole run: the figure to quote. It needs the labelled answers to be
+            drawn from this run, as the page's are.
+        corrected: Rogan and Gladen's, which takes the reliability for that of any run of the judge; its interval is
+            wider, for it makes no use of the labels being of this run. None where the labels do not allow it.
         problem: why not.
     """
 
@@ -91,6 +95,7 @@ class Correction(msgspec.Struct, frozen=True):
     judged: Measure
     people: Measure
     reliability: Reliability
+    estimate: Measure
     corrected: Corrected | None
     problem: str = ""
 
@@ -239,25 +244,48 @@ Pairs = Sequence[tuple[Shown, Sequence[Label]]]
 
 
 def _corrections(run: Judgeable, pairs: Pairs) -> tuple[Correction, ...]:
-    whole = [(judged_whole(run, shown), people_whole(_together(labels))) for shown, labels in pairs]
-    every = [judged_whole(run, one) for one in run.answers]
-    known = reliability([judge for judge, _ in whole], [people for _, people in whole])
     name = "strict" if any(_has_steps(one) for one in run.answers) else run.headline
-    strict = _correction(name, _share(every), _share([people for _, people in whole]), known)
-    if not any(_has_steps(shown) for shown, _ in pairs):
-        return (strict,)
-    by_step = [_step_pairs(shown, labels) for shown, labels in pairs if _has_steps(shown)]
-    softs = [one.scored.measures.get("soft") if one.scored else None for one in run.answers]
-    soft = _correction("soft", _share(softs), _share([_soft(steps) for steps in by_step]), _step_reliability(by_step))
-    return strict, soft
+    strict = _strict(name, [judged_whole(run, one) for one in run.answers], _wholes(run, pairs))
+    with_steps = [(shown, labels) for shown, labels in pairs if _has_steps(shown)]
+    return (strict, _soft(run, with_steps)) if with_steps else (strict,)
 
 
-def _correction(name: str, judged: Measure, people: Measure, known: Reliability) -> Correction:
+def _wholes(run: Judgeable, pairs: Pairs) -> list[tuple[bool | None, bool | None]]:
+    """What judge and people say of each labelled answer as a whole."""
+    return [(judged_whole(run, shown), people_whole(_together(labels))) for shown, labels in pairs]
+
+
+def _strict(name: str, judged: Sequence[bool | None], pairs: Sequence[tuple[bool | None, bool | None]]) -> Correction:
+    known = reliability([judge for judge, _ in pairs], [people for _, people in pairs])
+    return _correction(name, judged, pairs, known)
+
+
+def _soft(run: Judgeable, pairs: Pairs) -> Correction:
+    judged = [_judged_soft(one) for one in run.answers]
+    by_step = [_step_pairs(shown, labels) for shown, labels in pairs]
+    people = [sum(true for _, true in steps) / len(steps) if steps else None for steps in by_step]
+    told = [(_judged_soft(shown), one) for (shown, _), one in zip(pairs, people, strict=True)]
+    return _correction("soft", judged, told, _step_reliability(by_step))
+
+
+def _judged_soft(shown: Shown) -> float | None:
+    return shown.scored.measures.get("soft") if shown.scored else None
+
+
+def _correction(
+    name: str,
+    judged: Sequence[float | None],
+    pairs: Sequence[tuple[float | None, float | None]],
+    known: Reliability,
+) -> Correction:
+    both = [(ours, true) for ours, true in pairs if ours is not None and true is not None]
+    estimate = sampled_share([one for one in judged if one is not None], both)
+    seen, people = _share(judged), _share([true for _, true in pairs])
     try:
-        corrected = corrected_share(judged.done, judged.of, known) if judged.of else None
+        corrected = corrected_share(seen.done, seen.of, known) if seen.of else None
     except DataError as error:
-        return Correction(name, judged, people, known, None, str(error.what))
-    return Correction(name, judged, people, known, corrected, "" if judged.of else "the judge scored nothing")
+        return Correction(name, seen, people, known, estimate, None, error.what)
+    return Correction(name, seen, people, known, estimate, corrected, "" if seen.of else "the judge scored nothing")
 
 
 def judged_whole(run: Judgeable, shown: Shown) -> bool | None:
@@ -297,10 +325,6 @@ def _step_pairs(shown: Shown, labels: Sequence[Label]) -> list[tuple[bool, bool]
     return [(ours, true) for ours, true in told if ours is not None and true is not None]
 
 
-def _soft(steps: Sequence[tuple[bool, bool]]) -> float | None:
-    return sum(true for _, true in steps) / len(steps) if steps else None
-
-
 def _step_reliability(by_step: Sequence[Sequence[tuple[bool, bool]]]) -> Reliability:
     """Of steps, with an answer as a trial."""
     hits = [[ours for ours, true in steps if true] for steps in by_step]
@@ -318,7 +342,7 @@ def _share(values: Sequence[float | None]) -> Measure:
 
 
 def _kappas(run: Judgeable, pairs: Pairs) -> dict[str, Interval]:
-    whole = [(judged_whole(run, shown), people_whole(_together(labels))) for shown, labels in pairs]
+    whole = _wholes(run, pairs)
     found = {"strict": cohen_kappa([judge for judge, _ in whole], [people for _, people in whole])}
     steps = [pair for shown, labels in pairs if _has_steps(shown) for pair in _step_pairs(shown, labels)]
     if steps:

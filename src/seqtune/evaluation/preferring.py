@@ -132,7 +132,7 @@ def _pairs(runs: Sequence[RunFolder]) -> list[_Pair]:
     first, *others = runs
     common = [item for item in first.items if all(item in run.answers for run in runs)]
     if not common:
-        raise RecipeError("these runs answered no item in common", fix="give runs of the same suite")
+        raise RecipeError("there is no item that all these runs answered", fix="compare runs of the same suite")
     return [
         _Pair(first.items[item], run, run.answers[item].text, first.answers[item].text)
         for run in others

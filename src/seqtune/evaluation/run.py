@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,15 +16,16 @@ import xxhash
 from seqtune.data.folder import claim_folder, read_summary, versions, write_json, write_lines, write_summary
 from seqtune.data.reader import read
 from seqtune.data.writer import write
-from seqtune.errors import RecipeError, RunFolderError
+from seqtune.errors import RecipeError, RunFolderError, did_you_mean
 from seqtune.evaluation.answering import Answering, answer_suite
 from seqtune.evaluation.answers import Answer, model_name
 from seqtune.evaluation.figures import Figures, figures
+from seqtune.evaluation.harness import run_harness
 from seqtune.evaluation.headline import Headline, choose_headline
 from seqtune.evaluation.judging.phase import Form, Judged, Judging, judge_budget, judge_suite
 from seqtune.evaluation.ledger import open_ledger
 from seqtune.evaluation.responses import find_data, match, read_responses
-from seqtune.evaluation.scoring import Scored, find_scorer
+from seqtune.evaluation.scoring import Scored, find_pooling, find_scorer
 from seqtune.evaluation.suite import Suite, open_suite, takes_rows
 from seqtune.evaluation.suite import by_length as split_by_length
 from seqtune.evaluation.tax import ChainTax, chain_taxes
@@ -32,6 +34,7 @@ from seqtune.training.model import PACKAGES, Loaded
 Phase = Literal["both", "answer", "judge"]
 Say = Callable[[int], object]
 
+HARNESS = "lm_eval:"  # what names the tasks of lm-evaluation-harness
 PROGRAM = "program"  # who scored where no judge did
 
 
@@ -120,7 +123,8 @@ def evaluate(
 
     Args:
         model: a local folder, a hub id, a loaded model, or one that is served (http://HOST/v1#MODEL).
-        suite: the name of a suite, a file of rows with steps, or a Suite.
+        suite: the name of a suite, a file of rows with steps, a Suite, or "lm_eval:TASK,TASK" for tasks of
+            lm-evaluation-harness; their options are those of `run_harness`.
         out: the run folder.
         responses: a file of answers that somebody else made, in place of a model.
         columns: of `responses`: which column holds the answer, the id, the prompt.
@@ -144,6 +148,10 @@ def evaluate(
     """
     wall, cpu = time.perf_counter(), time.process_time()
     folder = Path(out)
+    if str(suite).startswith(HARNESS):
+        tasks = str(suite).removeprefix(HARNESS).split(",")
+        given = {"batch_size": batch_size, "data": data, **(options or {}), **more}
+        return _through_harness(model, tasks, folder, given, overwrite=overwrite)
     kept = store or folder / "replies.sqlite"
     budget = judge_budget(judge or "", max_cost, max_requests, price)
     judging = Judging(judge, form, checklist, unapproved, quality, kept, concurrency, budget) if judge else None
@@ -162,6 +170,42 @@ def evaluate(
     judged = None if phase == "answer" else _judged(folder, task, judging, say)
     done = _described(folder, task, judged, time.perf_counter() - wall, time.process_time() - cpu)
     _write(done, task)
+    return done
+
+
+def _through_harness(
+    model: str | Path | Loaded | None, tasks: list[str], folder: Path, options: dict[str, Any], *, overwrite: bool
+) -> Evaluation:
+    """Standard benchmarks as lm-evaluation-harness asks and scores them; only the figures are of our form."""
+    if model is None:
+        raise RecipeError("the harness asks a model itself", fix="give --model NAME")
+    wall, cpu = time.perf_counter(), time.process_time()
+    known = signature(run_harness).parameters
+    for option in options:
+        if option not in known:
+            hint = did_you_mean(option, known)
+            raise RecipeError(f"suite 'lm_eval' has no option {option!r}{hint}", fix="leave it out")
+    settings = {"model": model_name(model), "suite": f"{HARNESS}{','.join(tasks)}", "options": options}
+    fingerprint = xxhash.xxh3_128_hexdigest(msgspec.json.encode(settings, enc_hook=str))
+    claim_folder(folder, "eval", fingerprint, overwrite=overwrite)
+    lines = run_harness(model, tasks, out=folder, **options)
+    done = Evaluation(
+        out=folder,
+        model=settings["model"],
+        suite=settings["suite"],
+        judge="lm_eval",
+        items=sum(line.items for line in lines),
+        answered=sum(line.answered for line in lines),
+        headline=None,
+        figures=tuple(lines),
+        chain_taxes=(),
+        notes=(),
+        wall_s=time.perf_counter() - wall,
+        cpu_s=time.process_time() - cpu,
+    )
+    summary = {"command": "eval", "fingerprint": fingerprint, "finished": True, "settings": settings}
+    spent = {"items": done.items, "wall_s": done.wall_s, "cpu_s": done.cpu_s}
+    write_summary(folder, {**summary, **spent, "versions": {**_versions(), **versions("lm_eval")}})
     return done
 
 
@@ -252,6 +296,8 @@ def _described(folder: Path, task: Task, judged: Judged | None, wall_s: float, c
     items = judged.items if judged else task.suite.items
     scored = judged.scored if judged else ()
     lines = figures(items, task.answers, scored, judged.lengths if judged else None)
+    if judged and judged.judge == PROGRAM and (pooled := find_pooling(task.suite.scorer)):
+        lines[-1] = msgspec.structs.replace(lines[-1], measures={**lines[-1].measures, **pooled(scored)})
     return Evaluation(
         out=folder,
         model=task.model,

@@ -12,6 +12,7 @@ from seqtune.building.checking import check_lines, check_steps
 from seqtune.building.gold import same_text
 from seqtune.data.example import Example
 from seqtune.errors import RecipeError
+from seqtune.evaluation.statistics import Measure
 from seqtune.evaluation.suite import import_suite
 
 
@@ -81,6 +82,25 @@ def scorer(name: str) -> Callable[[Scorer], Scorer]:
         return run
 
     return register
+
+
+Pooling = Callable[[Sequence[Scored]], dict[str, Measure]]
+_POOLINGS: dict[str, Pooling] = {}
+
+
+def pooling(name: str) -> Callable[[Pooling], Pooling]:
+    """Register more measures of a whole suite, which are no means over its items, under its scorer's name."""
+
+    def register(run: Pooling) -> Pooling:
+        _POOLINGS[name] = run
+        return run
+
+    return register
+
+
+def find_pooling(name: str) -> Pooling | None:
+    """More measures of a whole suite; None where it has none."""
+    return _POOLINGS.get(name)
 
 
 def find_scorer(name: str) -> Scorer:

@@ -1,41 +1,254 @@
-"""What an experiment found, as it says so itself: its table, what it took, and its notes."""
+"""Runs beside the first of them: differences with intervals, preferences, and the items that changed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
+from markupsafe import Markup
 
-from seqtune.report.runs import Run, read_object
+from seqtune.data.folder import replacing
+from seqtune.errors import SeqtuneError
+from seqtune.evaluation.comparison import Change, Comparison, Difference, Length, Slice, compare, pick_changes
+from seqtune.evaluation.figures import ALL
+from seqtune.evaluation.preferences import LengthControlled, WinRate
+from seqtune.evaluation.preferring import Preferred
+from seqtune.report.following import FEWEST, TITLES, model_name, steps_label
+from seqtune.report.plot import SERIES, Dot, Group, draw_differences
+from seqtune.report.runs import Run, read_mapping, read_object
+from seqtune.report.steps import Segment, shorten_segments
+from seqtune.report.templates import open_template
+
+CHANGES = 6  # items shown
+MOST_RUNS = SERIES  # more in one group are an experiment, which has a table of its own
 
 
-class Table(msgspec.Struct, frozen=True):
-    """A table as text."""
+class Row(NamedTuple):
+    """One run's difference to the first in one measure, with the lengths of both runs' answers."""
 
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    title: str
+    series: int
+    difference: Difference
+    first_length: Length
+    length: Length
 
 
-class Compared(msgspec.Struct, frozen=True):
-    """One experiment, as the page shows it."""
+class Part(NamedTuple):
+    """A split and a number of steps, and the rows of it."""
+
+    group: str
+    steps: int | None
+    items: int
+    rows: Sequence[Row]
+
+
+class Side(NamedTuple):
+    """One run's answer to an item that changed."""
 
     name: str
-    legend: str
-    table: Table
-    taken: Table
-    notes: Sequence[str]
+    series: int
+    segments: Sequence[Segment]
+    words: int
 
 
-def describe_experiment(run: Run) -> Compared | None:
-    """What the results.json of a run says; None where there is none that can be read."""
-    found = read_object(run.folder / "results.json")
-    shown: dict[str, Any] = {
-        "name": found.get("name", run.name),
-        "notes": found.get("notes", []),
-        **found.get("text", {}),
-    }
+class Card(NamedTuple):
+    """An item that changed, and both answers to it."""
+
+    title: str
+    asked: Sequence[Segment]
+    sides: Sequence[Side]
+    gained: Sequence[Segment]
+    lost: Sequence[Segment]
+
+
+class Preferences(NamedTuple):
+    """What a judge said of pairs, with the series of each run."""
+
+    judge: str
+    against: str
+    items: int
+    rates: Sequence[WinRate]
+    at_equal_length: LengthControlled | None
+    refused: str
+
+
+class Shown(NamedTuple):
+    """A comparison as the page shows it; `series` is by the runs' names, and `title` what the measure is called."""
+
+    comparison: Comparison
+    series: Mapping[str, int]
+    title: str
+    whole: Part
+    parts: Sequence[Part]
+    plot: Markup
+    cards: Sequence[Card]
+    preferences: Preferences | None
+
+
+def write_comparison(found: Comparison, out: str | Path, preferred: Preferred | None = None) -> Path:
+    """Write one HTML page about a comparison. It needs no script, no network and no other file.
+
+    Args:
+        found: of `compare`.
+        out: the page.
+        preferred: what a judge prefers, where one was asked.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        RunFolderError: the page cannot be written.
+    """
+    path = Path(out)
+    series = {run.name: i for i, run in enumerate(found.runs)}
+    fields = {name: getattr(preferred, name) for name in Preferences._fields} if preferred else None
+    shown = show_comparison(found, series, Preferences(**fields) if fields else None)
+    title = " and ".join(run.name for run in found.runs)
+    html = open_template("comparison.html").render(title=title, comparisons=[shown])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        # An answer may hold half of a surrogate pair, which UTF-8 has no bytes for.
+        file.write(html.encode("utf-8", "replace"))
+    return path
+
+
+def describe_comparisons(
+    runs: Sequence[Run], trainings: Sequence[Run], series: Mapping[str, int], asked: Sequence[Run] = ()
+) -> list[Shown]:
+    """A comparison for each set of items that one judge scored several runs of.
+
+    Args:
+        runs: evaluations.
+        trainings: the runs that may have made the models.
+        series: model name -> its series in plots.
+        asked: runs of `seqtune compare` with a judge.
+    """
+    groups: dict[tuple[str, ...], list[Run]] = {}
+    for run in runs:
+        if key := _kind(run):
+            groups.setdefault(key, []).append(run)
+    found = [_described(ones, trainings, series, asked) for ones in groups.values() if 1 < len(ones) <= MOST_RUNS]
+    return [one for one in found if one]
+
+
+def _kind(run: Run) -> tuple[str, ...] | None:
+    """What two runs must have in common to be compared; None for one that cannot be compared with any."""
+    settings, metrics = read_mapping(run.summary, "settings"), read_object(run.folder / "metrics.json")
+    if not settings.get("items") or not metrics.get("headline"):
+        return None
+    return tuple([str(settings.get(name, "")) for name in ("suite", "items", "scorer")] + [str(metrics.get("judge"))])
+
+
+def _described(
+    runs: Sequence[Run], trainings: Sequence[Run], series: Mapping[str, int], asked: Sequence[Run]
+) -> Shown | None:
+    models = [model_name(run, trainings) for run in runs]
+    alone = len({*models}) == len(models)
+    names = models if alone else [run.name for run in runs]
     try:
-        return msgspec.convert(shown, Compared)
+        found = compare([run.folder for run in runs], names=names)
+    except SeqtuneError:  # a folder that lacks a file is shown as far as it goes, and not compared
+        return None
+    colours = {name: series.get(name, i) if alone else i for i, name in enumerate(names)}
+    return show_comparison(found, colours, _preferences(runs, names, asked))
+
+
+def _preferences(runs: Sequence[Run], names: Sequence[str], asked: Sequence[Run]) -> Preferences | None:
+    """What a judge said of these very runs."""
+    folders = [str(run.folder.resolve()) for run in runs]
+    for one in asked:
+        given = read_mapping(one.summary, "settings").get("runs")
+        if isinstance(given, list) and sorted(str(Path(str(folder)).resolve()) for folder in given) == sorted(folders):
+            return _read_preferences(one)
+    return None
+
+
+def _read_preferences(run: Run) -> Preferences | None:
+    try:
+        return msgspec.convert(read_object(run.folder / "preferences.json"), Preferences)
     except msgspec.ValidationError:
         return None
+
+
+def show_comparison(found: Comparison, series: Mapping[str, int], preferences: Preferences | None = None) -> Shown:
+    """What the page shows of a comparison.
+
+    Args:
+        found: of `compare`.
+        series: of the runs, by name.
+        preferences: what a judge said of the same runs.
+    """
+    whole, *splits = found.slices
+    parts = [_part(one, found, series, [found.measure]) for one in splits]
+    title = TITLES.get(found.measure, found.measure.replace("_", " "))
+    return Shown(
+        comparison=found,
+        series=series,
+        title=title,
+        whole=_part(whole, found, series, _told(whole)),
+        parts=parts,
+        plot=_plot([_part(whole, found, series, [found.measure]), *parts], found.measure, title),
+        cards=[_card(one, found, series) for one in pick_changes(found.changes, CHANGES)],
+        preferences=preferences,
+    )
+
+
+def _told(whole: Slice) -> list[str]:
+    """The measures; "exact" only where it says something else than "strict"."""
+    by_name: dict[str, list[Difference]] = {}
+    for one in whole.differences:
+        by_name.setdefault(one.measure, []).append(msgspec.structs.replace(one, measure=""))
+    return [name for name, ones in by_name.items() if name != "exact" or ones != by_name.get("strict")]
+
+
+def _part(one: Slice, found: Comparison, series: Mapping[str, int], measures: Sequence[str]) -> Part:
+    first = one.lengths[found.runs[0].name]
+    rows = [
+        Row(TITLES.get(measure, measure.replace("_", " ")), series[gap.run], gap, first, one.lengths[gap.run])
+        for measure in measures
+        for gap in one.differences
+        if gap.measure == measure
+    ]
+    return Part(one.group, one.steps, one.items, rows)
+
+
+def _plot(parts: Sequence[Part], measure: str, title: str) -> Markup:
+    """Splits of few items are left to the table: their intervals would hide all others."""
+    groups = [
+        Group(*_label(part), [_dot(row) for row in part.rows if row.difference.difference.of >= FEWEST])
+        for part in parts
+    ]
+    if measure == "quality":
+        return draw_differences(groups, x_label=f"difference in {title}", title="Difference to the first", points=1)
+    label = f"difference in “{title}”, points of 100, 95 % interval"
+    return draw_differences(groups, x_label=label, title=f"Difference to the first run: {title}")
+
+
+def _label(part: Part) -> tuple[str, str]:
+    items = f"{part.items:,} items"
+    return ("all items", items) if part.group == ALL else (steps_label(part.steps), part.group or items)
+
+
+def _dot(row: Row) -> Dot:
+    found = row.difference.difference
+    value = found.value or 0.0
+    low, high = value if found.low is None else found.low, value if found.high is None else found.high
+    return Dot(row.series, value, low, high, f"{row.difference.run}: {value:+.3f} ({low:+.3f} to {high:+.3f})")
+
+
+def _card(change: Change, found: Comparison, series: Mapping[str, int]) -> Card:
+    names = (found.runs[0].name, change.run)
+    better = "better" if change.after > change.before else "worse"
+    where = ", ".join(filter(None, [steps_label(change.steps) if change.steps else "", change.group]))
+    return Card(
+        title=f"{change.run} does {better}: {change.before:g} → {change.after:g}{f' ({where})' if where else ''}",
+        asked=shorten_segments([Segment(change.asked)]),
+        sides=[
+            Side(name, series[name], shorten_segments([Segment(text)] if text else []), len(text.split()))
+            for name, text in zip(names, change.answers, strict=True)
+        ],
+        gained=shorten_segments([Segment(step) for step in change.gained]),
+        lost=shorten_segments([Segment(step) for step in change.lost]),
+    )

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 from markupsafe import Markup
 
-from seqtune.data.example import Example
-from seqtune.evaluation.answers import Answer
+from seqtune.evaluation.comparison import by_position
 from seqtune.evaluation.figures import ALL, Figures
-from seqtune.evaluation.scoring import Scored, Verdict
+from seqtune.evaluation.headline import Headline
+from seqtune.evaluation.run import PROGRAM
 from seqtune.evaluation.statistics import Measure
-from seqtune.evaluation.suite import GROUP
+from seqtune.evaluation.tax import ChainTax
+from seqtune.report.attempts import Book, Key, Trial, pick_trials, read_book
 from seqtune.report.plot import Dot, Group, draw_intervals, percent
-from seqtune.report.runs import Run, read_mapping, read_object, read_structs
-from seqtune.report.steps import Message, Segment, find_answers, shorten_segments, show_row
+from seqtune.report.runs import Run, read_mapping, read_number, read_object
 
-Key = tuple[str, int | None]  # a split and a number of steps
+FEWEST = 10  # items behind a mark of a plot that shows positions
 
 # What measures are called in a table, in the order in which they stand there; others keep their own names.
 TITLES = {
@@ -27,10 +27,10 @@ TITLES = {
     "exact": "exact",
     "order": "in order",
     "depth": "depth",
-    "followed": "followed",
+    "following": "followed all",
     "quality": "quality (1 to 5)",
 }
-IN_TABLE = ("strict", "soft", "exact", "order", "followed", "quality")
+IN_TABLE = ("strict", "soft", "exact", "order", "following", "quality")
 
 
 class Column(NamedTuple):
@@ -51,43 +51,51 @@ class Line(NamedTuple):
     cells: Sequence[Figures | None]
 
 
-class Miss(NamedTuple):
-    """A step of an answer that was not done: whether its part is there at all, and what it should be."""
+class Quoted(NamedTuple):
+    """The one figure of a run that may be quoted, or why none may.
 
-    step: int
-    missing: bool
-    expected: Segment
+    Args:
+        name, series: of the run.
+        measure: its name, "" where the run has no headline.
+        figure: the measure; None where nothing was measured.
+        refused: why it must not be quoted.
+        answered, items: how many.
+        unsupported: how often the judge called a step done with a quote that shows nothing.
+        notes: what else the run has to say.
+    """
 
-
-class Attempt(NamedTuple):
-    """One model's answer to an item, by step."""
-
-    model: str
+    name: str
     series: int
-    segments: Sequence[Segment]
-    misses: Mapping[int, Miss]
-    unscored: int
-    cut: bool
+    measure: str
+    figure: Measure | None
+    refused: str
+    answered: int
+    items: int
+    unsupported: int
+    notes: Sequence[str]
 
 
-class Trial(NamedTuple):
-    """An item and what each model answered."""
+class Taxed(NamedTuple):
+    """The chain tax of one model at one number of steps."""
 
-    group: str
-    steps: int | None
-    item: Sequence[Message]
-    attempts: Sequence[Attempt]
+    name: str
+    series: int
+    tax: ChainTax
 
 
 class Followed(NamedTuple):
-    """All evaluations with one suite, as the page shows them."""
+    """All evaluations with one suite that one judge (or program) scored, as the page shows them."""
 
     suite: str
+    judge: str
     columns: Sequence[Column]
+    quoted: Sequence[Quoted]
     lines: Sequence[Line]
     measures: Mapping[str, str]
     headline: str
     plot: Markup
+    positions: Markup
+    taxes: Sequence[Taxed]
     unscored: int
     cut: int
     trials: Sequence[Trial]
@@ -96,7 +104,7 @@ class Followed(NamedTuple):
 def describe_following(
     runs: Sequence[Run], trainings: Sequence[Run], series: Mapping[str, int], trials: int = 6
 ) -> list[Followed]:
-    """One table, plot and set of answers for each suite that models were tested with.
+    """One table, plot and set of answers for each suite that models were tested with, and each judge of it.
 
     Args:
         runs: evaluations.
@@ -104,10 +112,11 @@ def describe_following(
         series: model name -> its series in plots; see `model_name`.
         trials: how many items to show with their answers.
     """
-    suites: dict[str, list[Run]] = {}
+    suites: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
-        suites.setdefault(str(_settings(run).get("suite", "")), []).append(run)
-    found = [_followed(suite, _columns(ones, trainings, series), trials) for suite, ones in suites.items()]
+        judge = str(read_object(run.folder / "metrics.json").get("judge", ""))
+        suites.setdefault((str(_settings(run).get("suite", "")), judge), []).append(run)
+    found = [_followed(*key, _columns(ones, trainings, series), trials) for key, ones in suites.items()]
     return [one for one in found if one.lines]
 
 
@@ -144,23 +153,79 @@ def _figures(run: Run) -> dict[Key, Figures]:
     return {(one.group, one.steps): one for one in found}
 
 
-def _followed(suite: str, columns: Sequence[Column], trials: int) -> Followed:
+def _followed(suite: str, judge: str, columns: Sequence[Column], trials: int) -> Followed:
     keys = dict.fromkeys(key for column in columns for key in column.figures)
-    lines = [_line(key, columns) for key in keys]
+    lines = [_line(key, columns) for key in sorted(keys, key=lambda key: key[0] != ALL)]
     every = [figures for column in columns for key, figures in column.figures.items() if key[0] != ALL]
     measures = _measures(every)
     headline = next(iter(measures), "strict")
+    books = [read_book(column.name, column.series, [run.folder for run in column.runs]) for column in columns]
+    folders = [run.folder for run in columns[0].runs]
     return Followed(
         suite=suite,
+        judge="" if judge == PROGRAM else judge,
         columns=columns,
+        quoted=[_quoted(run, column, book) for column, book in zip(columns, books, strict=True) for run in column.runs],
         lines=lines,
         measures=measures,
         headline=measures.get(headline, headline),
         plot=_plot(lines, columns, headline, measures.get(headline, headline)),
+        positions=_positions(columns),
+        taxes=_taxes(columns),
         unscored=sum(figures.unscored_steps for figures in every),
         cut=sum(figures.cut for figures in every),
-        trials=_pick_trials(columns, trials),
+        trials=pick_trials(books, folders, headline, trials),
     )
+
+
+def _quoted(run: Run, column: Column, book: Book) -> Quoted:
+    metrics = read_object(run.folder / "metrics.json")
+    try:
+        headline = msgspec.convert(metrics.get("headline"), Headline | None)
+        notes = msgspec.convert(metrics.get("notes", []), list[str])
+    except msgspec.ValidationError:
+        headline, notes = None, []
+    return Quoted(
+        name=column.name if len(column.runs) == 1 else f"{column.name} ({run.name})",
+        series=column.series,
+        measure=headline.measure if headline else "",
+        figure=headline.figure if headline else None,
+        refused=headline.refused if headline else "",
+        answered=int(read_number(metrics, "answered") or 0),
+        items=int(read_number(metrics, "items") or 0),
+        unsupported=book.unsupported(),
+        notes=notes,
+    )
+
+
+def _positions(columns: Sequence[Column]) -> Markup:
+    """Share of items whose first, second, ... step is done; as far as ten items go."""
+    found = [by_position([*column.figures.values()]) for column in columns]
+    kept = [[one for one in measures if one.of >= FEWEST] for measures in found]
+    groups = [_position(place, kept, columns) for place in range(max(map(len, kept), default=0))]
+    if len(groups) < 2:
+        return Markup("")
+    return draw_intervals(groups, x_label="done, 95 % interval", title="Share of items by position of the step")
+
+
+def _position(place: int, found: Sequence[Sequence[Measure]], columns: Sequence[Column]) -> Group:
+    ones = [measures[place] if place < len(measures) else None for measures in found]
+    items = max(one.of for one in ones if one)
+    return Group(f"step {place + 1}", f"{items:,} items", _dots_of(ones, columns))
+
+
+def _taxes(columns: Sequence[Column]) -> list[Taxed]:
+    found = [
+        Taxed(column.name, column.series, tax) for column in columns for run in column.runs for tax in _read_taxes(run)
+    ]
+    return sorted(found, key=lambda one: one.tax.steps)
+
+
+def _read_taxes(run: Run) -> list[ChainTax]:
+    try:
+        return msgspec.convert(read_object(run.folder / "metrics.json").get("chain_taxes", []), list[ChainTax])
+    except msgspec.ValidationError:
+        return []
 
 
 def _measures(every: Sequence[Figures]) -> dict[str, str]:
@@ -181,12 +246,20 @@ def _line(key: Key, columns: Sequence[Column]) -> Line:
 def _plot(lines: Sequence[Line], columns: Sequence[Column], measure: str, title: str) -> Markup:
     if measure == "quality":  # no share
         return Markup("")
-    groups = [Group(steps_label(line.steps), line.group, _dots(line, columns, measure)) for line in lines]
+    groups = [Group(*_label(line), _dots(line, columns, measure)) for line in lines]
     return draw_intervals(groups, x_label=f"{title}, 95 % interval", title=f"Share of items: {title}")
 
 
+def _label(line: Line) -> tuple[str, str]:
+    items = f"{line.items:,} items"
+    return ("all items", items) if line.group == ALL else (steps_label(line.steps), line.group or items)
+
+
 def _dots(line: Line, columns: Sequence[Column], measure: str) -> list[Dot]:
-    found = [cell.measures.get(measure) if cell else None for cell in line.cells]
+    return _dots_of([cell.measures.get(measure) if cell else None for cell in line.cells], columns)
+
+
+def _dots_of(found: Sequence[Measure | None], columns: Sequence[Column]) -> list[Dot]:
     return [
         _dot(one, one.value, column)
         for one, column in zip(found, columns, strict=True)
@@ -202,73 +275,3 @@ def _dot(measure: Measure, value: float, column: Column) -> Dot:
 def steps_label(steps: int | None) -> str:
     """ "1 step", "2 steps"; "items" of any number."""
     return "items" if steps is None else f"{steps} step{'s' if steps > 1 else ''}"
-
-
-def _pick_trials(columns: Sequence[Column], count: int) -> list[Trial]:
-    """Items that all models answered, of each split and number of steps; those where they differ come first."""
-    books = [_read_book(column) for column in columns]
-    shared = [item for item in _items(columns) if all(item.id in book.answers for book in books)]
-    groups: dict[Key, list[Example]] = {}
-    for item in sorted(shared, key=lambda item: -len({book.is_done(item.id) for book in books})):
-        groups.setdefault(_key(item), []).append(item)
-    each = max(1, count // len(groups)) if groups else 0
-    picked = [item for items in groups.values() for item in items[:each]][:count]
-    return [_trial(item, columns, books) for item in picked]
-
-
-def _key(item: Example) -> Key:
-    return str(item.meta.get(GROUP, "")), len(item.steps) or None
-
-
-class _Book(NamedTuple):
-    """One model's answers and verdicts, by item."""
-
-    answers: Mapping[str, Answer]
-    verdicts: Mapping[str, Sequence[Verdict]]
-
-    def is_done(self, item: str) -> bool:
-        return all(verdict.done for verdict in self.verdicts.get(item, ()))
-
-
-def _items(columns: Sequence[Column]) -> Iterator[Example]:
-    seen: set[str] = set()
-    for run in columns[0].runs if columns else ():
-        for item in read_structs(run.folder / "items.jsonl", Example):
-            if item.id not in seen and item.steps:
-                seen.add(item.id)
-                yield item
-
-
-def _read_book(column: Column) -> _Book:
-    answers: dict[str, Answer] = {}
-    verdicts: dict[str, Sequence[Verdict]] = {}
-    for run in column.runs:
-        for answer in read_structs(run.folder / "answers.jsonl", Answer):
-            answers.setdefault(answer.item, answer)
-        for scored in read_structs(run.folder / "verdicts.jsonl", Scored):
-            verdicts.setdefault(scored.item, scored.steps)
-    return _Book(answers, verdicts)
-
-
-def _trial(item: Example, columns: Sequence[Column], books: Sequence[_Book]) -> Trial:
-    group, steps = _key(item)
-    attempts = [_attempt(item, column, book) for column, book in zip(columns, books, strict=True)]
-    return Trial(group, steps, [message for message in show_row(item) if message.role != "answer"], attempts)
-
-
-def _attempt(item: Example, column: Column, book: _Book) -> Attempt:
-    answer, verdicts = book.answers[item.id], book.verdicts.get(item.id, ())
-    misses = {verdict.step: _miss(verdict) for verdict in verdicts if verdict.done is False}
-    return Attempt(
-        model=column.name,
-        series=column.series,
-        segments=find_answers(answer.text, item.steps),
-        misses=misses,
-        unscored=sum(verdict.done is None for verdict in verdicts),
-        cut=answer.cut,
-    )
-
-
-def _miss(verdict: Verdict) -> Miss:
-    [expected] = shorten_segments([Segment(verdict.expected or "")])
-    return Miss(verdict.step, verdict.found is None, expected)

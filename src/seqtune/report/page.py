@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-
 from seqtune.data.folder import replacing
+from seqtune.report.arms import describe_experiment
 from seqtune.report.built import describe_build, describe_demo, read_caveat
-from seqtune.report.compared import describe_experiment
-from seqtune.report.following import describe_following, model_name, steps_label
+from seqtune.report.compared import describe_comparisons
+from seqtune.report.following import describe_following, model_name
 from seqtune.report.losses import describe_training, draw_losses, draw_memory, draw_speeds
-from seqtune.report.plot import SERIES, draw_key, percent
 from seqtune.report.provenance import describe_run, merge_versions
 from seqtune.report.runs import Run, find_runs
+from seqtune.report.templates import open_template
 
 NAME = "report.html"
 
@@ -50,14 +49,14 @@ def write_report(
 
 def _render(runs: Sequence[Run], *, caveat: str, title: str, samples: int) -> str:
     whole = [run for run in runs if run.finished]
-    builds, trainings, evaluations, demos = (
-        [run for run in whole if run.command == command] for command in ("build", "train", "eval", "demo")
+    builds, trainings, evaluations, demos, asked = (
+        [run for run in whole if run.command == command] for command in ("build", "train", "eval", "demo", "compare")
     )
     names = [run.name for run in trainings] + [model_name(run, trainings) for run in evaluations]
     series = {name: i for i, name in enumerate(dict.fromkeys(names))}
     built = [describe_build(run, samples) for run in builds]
     built += [one for run in demos for one in describe_demo(run, samples)]
-    return _template().render(
+    return open_template("page.html").render(
         title=title,
         caveat=caveat or next(filter(None, map(read_caveat, demos)), ""),
         builds=built,
@@ -68,19 +67,7 @@ def _render(runs: Sequence[Run], *, caveat: str, title: str, samples: int) -> st
         memory=draw_memory(trainings, series),
         experiments=[one for run in whole if (one := describe_experiment(run))],
         followed=describe_following(evaluations, trainings, series),
+        comparisons=describe_comparisons(evaluations, trainings, series, asked),
         made=[describe_run(run) for run in runs],
         versions=merge_versions(runs),
     )
-
-
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("seqtune.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": percent, "key": draw_key, "steps": steps_label}
-    environment.globals["SERIES"] = SERIES
-    return environment.get_template("page.html")

@@ -175,12 +175,38 @@ def draw_intervals(groups: Sequence[Group], *, x_label: str, title: str) -> Mark
 
     Lying rows rather than standing bars: their labels stay whole on a phone, and a value of 0 is still a mark to see.
     """
+    return _draw_rows(groups, [(at, percent(at)) for at in (0, 0.25, 0.5, 0.75, 1)], x_label, title)
+
+
+def draw_differences(groups: Sequence[Group], *, x_label: str, title: str, points: float = 100) -> Markup:
+    """Differences as dots with whiskers, a row for each group, with nought in the middle; empty where there is nothing.
+
+    Args:
+        groups: dots as differences, -1 to 1 of shares.
+        x_label: what the axis shows, with units.
+        title: what a screen reader says.
+        points: what a difference of 1 is called on the axis: 100 points of a share.
+    """
+    reach = [abs(end) * points for group in groups for dot in group.dots for end in (dot.value, dot.low, dot.high)]
+    most = ticks(max(reach, default=0), 2)[-1]
+    marks = [(place, f"{(2 * place - 1) * most:+.4g}" if place != 0.5 else "0") for place in (0, 0.25, 0.5, 0.75, 1)]
+    moved = [group._replace(dots=[_moved(dot, most / points) for dot in group.dots]) for group in groups]
+    return _draw_rows(moved, marks, x_label, title)
+
+
+def _moved(dot: Dot, most: float) -> Dot:
+    """A difference as a share of an axis from -most to most."""
+    value, low, high = ((end + most) / (2 * most) for end in (dot.value, dot.low, dot.high))
+    return dot._replace(value=value, low=low, high=high)
+
+
+def _draw_rows(groups: Sequence[Group], marks: Sequence[tuple[float, str]], x_label: str, title: str) -> Markup:
     groups = [group for group in groups if group.dots]
     if not groups:
         return Markup("")
     heights = [max(ROW_PITCH * len(group.dots) + 18, 52.0 if group.note else 0.0) for group in groups]
     frame = Frame(184, WIDTH - 24, 6, 6 + sum(heights), 1.0, 1.0)
-    parts = _share_axis(frame, x_label)
+    parts = _lying_axis(frame, marks, x_label)
     top = frame.top
     for group, height in zip(groups, heights, strict=True):
         parts += _row(group, frame, top, height)
@@ -188,12 +214,13 @@ def draw_intervals(groups: Sequence[Group], *, x_label: str, title: str) -> Mark
     return _svg(top + 52, title, parts)
 
 
-def _share_axis(frame: Frame, label: str) -> list[Markup]:
+def _lying_axis(frame: Frame, marks: Sequence[tuple[float, str]], label: str) -> list[Markup]:
     parts = [tag("text", label, x=(frame.left + frame.right) / 2, y=frame.bottom + 44, class_="axis middle")]
-    for i, at in enumerate((0, 0.25, 0.5, 0.75, 1)):
+    for i, (at, told) in enumerate(marks):
         x, odd = frame.x(at), " odd" if i % 2 else ""
-        parts.append(tag("line", x1=x, x2=x, y1=frame.top, y2=frame.bottom, class_="grid"))
-        parts.append(tag("text", percent(at), x=x, y=frame.bottom + 20, class_=f"tick middle{odd}"))
+        nought = " nought" if told == "0" else ""
+        parts.append(tag("line", x1=x, x2=x, y1=frame.top, y2=frame.bottom, class_=f"grid{nought}"))
+        parts.append(tag("text", told, x=x, y=frame.bottom + 20, class_=f"tick middle{odd}"))
     return parts
 
 

@@ -46,7 +46,7 @@ BARS: Mapping[str, Bar] = {
     "padding_gain": Bar(most=0.25),
     "quality_gap": Bar(least=1.0),
     # A coin has 0.5. In the adversarial subsets the worse answer looks better: GPT-4 is right on 0.81 of them, GPT-3.5
-    # on 0.27 (LLMBar's own table), so under 0.5 a judge goes by looks.
+    # on 0.27, so under 0.5 a judge goes by looks.
     "llmbar:Natural": Bar(least=0.8),
     "llmbar:adversarial": Bar(least=0.6),
     # Half of the pairs would be stable if one order were a coin.

@@ -14,7 +14,7 @@ from seqtune.data.failure import Fault
 from seqtune.data.reader import read
 from seqtune.errors import DataError, RecipeError
 from seqtune.evaluation.ifeval_constraints import find_constraint, is_followed, is_loosely_followed
-from seqtune.evaluation.scoring import Findings, Scored, Verdict, scorer
+from seqtune.evaluation.scoring import Findings, Scored, Verdict, pooling, scorer
 from seqtune.evaluation.statistics import Measure
 from seqtune.evaluation.suite import Suite, suite
 
@@ -86,6 +86,7 @@ def _levels(done: Sequence[bool]) -> tuple[float, float]:
     return float(all(done)), sum(done) / len(done)
 
 
+@pooling("ifeval")
 def instruction_accuracy(scored: Sequence[Scored]) -> dict[str, Measure]:
     """The published instruction-level accuracies: constraints followed, of all constraints of all prompts.
 
@@ -102,7 +103,7 @@ def instruction_accuracy(scored: Sequence[Scored]) -> dict[str, Measure]:
         values = [value for one in scored for value in _spread(one.measures[name], len(one.steps))]
         interval = mean_interval(values, clusters=prompts, ends=(0, 1))
         low, high = interval.low or 0.0, 1.0 if interval.high is None else interval.high
-        found[name] = Measure(sum(values), len(values), interval.value, low, high)
+        found[f"{name}_pooled"] = Measure(sum(values), len(values), interval.value, low, high)
     return found
 
 

@@ -1,0 +1,1 @@
+"""Experiments: several arms that differ in one thing, several seeds, one table."""
