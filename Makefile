@@ -16,18 +16,23 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[train,qlora,hub,dev]'
 	touch $@
 
+# What the tests need besides: other people's harnesses, which the demo does not.
+$(VENV)/.installed-for-tests: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[train,qlora,hub,eval,dev]'
+	touch $@
+
 demo: install
 	$(BIN)/seqtune demo --out runs/demo
 
-test: install
+test: $(VENV)/.installed-for-tests
 	$(BIN)/python -m pytest
 
-check: install
+check: $(VENV)/.installed-for-tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: install
+bench: $(VENV)/.installed-for-tests
 	$(BIN)/python -m bench $(ONLY)
 
 clean:

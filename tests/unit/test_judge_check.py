@@ -160,8 +160,7 @@ def test_a_fifth_of_junk_is_too_much(tmp_path):
 
 def test_no_program_helps_the_judge(tmp_path):
     """With the right results at hand, chains of operations need no judge at all."""
-    asked = []
-    judge_check(as_script(rehearsal.always_yes, asked), out=tmp_path, items=ITEMS)
+    check(rehearsal.always_yes, tmp_path)
     told = [msgspec.json.decode(line) for line in (tmp_path / "judged.jsonl").read_bytes().splitlines()]
     right = [line["scored"]["steps"] for line in told if line["kind"] == "right"]
     assert all(step["check"] == "judge" for steps in right for step in steps)

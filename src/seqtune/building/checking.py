@@ -10,7 +10,6 @@ from seqtune.building import style
 from seqtune.building.gold import find_operation
 from seqtune.data.example import Step, Verdict
 
-
 _LIST_MARK = re.compile(r"^\s*(?:[-*•]|\(?\d{1,2}[.)]|[Ss]tep \d{1,2}[.:])\s+")
 
 

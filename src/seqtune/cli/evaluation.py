@@ -12,7 +12,10 @@ from seqtune import console
 from seqtune.errors import shorten
 
 if TYPE_CHECKING:
+    from seqtune.evaluation.bootstrap import Interval
     from seqtune.evaluation.figures import Figures
+    from seqtune.evaluation.judging.qualification import Trait
+    from seqtune.evaluation.labels import Correction
     from seqtune.evaluation.run import Evaluation
     from seqtune.evaluation.statistics import Measure
 
@@ -65,6 +68,7 @@ def evaluate(
         str | None, typer.Option(help="The steps of each item (seqtune eval checklist build).")
     ] = None,
     unapproved: Annotated[bool, typer.Option("--unapproved", help="Use a checklist nobody approved.")] = False,
+    judge_check: Annotated[str | None, typer.Option(help="The folder of a judge-check of this judge.")] = None,
     store: Annotated[str | None, typer.Option(help="The reply store; a file in the run folder by default.")] = None,
     concurrency: Annotated[int | None, typer.Option(help="The most requests in flight; 64 by default.")] = None,
     max_cost: Annotated[float | None, typer.Option(help="The most US dollars for the judge.")] = None,
@@ -97,7 +101,7 @@ def evaluate(
     given |= {"responses": responses, "columns": mapping(columns), "data": data, "phase": phase}
     given |= {"steps": _numbers(steps), "per_length": per_length, "seed": seed, "max_new_tokens": max_new_tokens}
     given |= {"judge": judge, "form": form, "checklist": checklist, "unapproved": unapproved or None}
-    given |= {"store": store, "concurrency": concurrency, "max_cost": max_cost}
+    given |= {"store": store, "concurrency": concurrency, "max_cost": max_cost, "judge_check": judge_check}
     given |= {"singles": singles or None, "told": told or None}
     options = section_options("evaluate", EvaluateSettings, recipe, set_ or (), given)
     with console.progress("eval", "items") as report:
@@ -220,6 +224,118 @@ def approve_checklist(
 
     approved = approve(path, by)
     console.result(f"version {approved.version}, approved by {approved.approved_by}: {approved.hash}")
+
+
+@evaluation.command("judge-check")
+def judge_check(
+    judge: Annotated[str, typer.Option(help="The judge: http://HOST/v1#MODEL.")],
+    out: Annotated[Path, typer.Option(help="The folder.")],
+    data: Annotated[Path | None, typer.Option(help="The folder of LLMBar, for its pairs as well.")] = None,
+    form: Annotated[str, typer.Option(help="How it will be asked: checklist or original.")] = "checklist",
+    items: Annotated[int, typer.Option(help="Right answers, each judged as it is and damaged.")] = 100,
+    threshold: Annotated[
+        list[str] | None, typer.Option(help="Another bar, e.g. sensitivity=0.7; see the table for the names.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the answers and what is done to them.")] = 0,
+    limit: Annotated[int | None, typer.Option(help="Only so many pairs of each set of LLMBar.")] = None,
+    store: Annotated[str | None, typer.Option(help="The reply store; a file in the folder by default.")] = None,
+    concurrency: Annotated[int, typer.Option(help="The most requests in flight.")] = 64,
+    max_cost: Annotated[float | None, typer.Option(help="The most US dollars.")] = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure a judge on answers known to be right or damaged, before its figures are quoted."""
+    from seqtune.evaluation.judging.trial import judge_check as check_judge
+
+    console.set_mode(quiet=quiet, json=json)
+    if form not in ("checklist", "original"):
+        raise typer.BadParameter(f"{form!r} is neither checklist nor original", param_hint="--form")
+    with console.progress("judge-check", "questions") as report:
+        done = check_judge(
+            judge, out=out, data=data, form="original" if form == "original" else "checklist", items=items, thresholds=_bars(threshold), seed=seed, limit=limit,
+            store=store, concurrency=concurrency, max_cost=max_cost, overwrite=overwrite, say=report,
+        )  # fmt: skip
+    found = done.qualification
+    rows = [[one.name, _figure(one.figure), _bar(one), one.about] for one in found.traits]
+    for note in found.notes:
+        console.note(note)
+    console.result(console.table("", ["figure", "value", "bar", "what it says"], rows))
+    console.result_json(found)
+    if not found.passed:
+        console.complain("this judge failed: " + "; ".join(found.reasons))
+        raise typer.Exit(UNCERTAIN)
+    console.result(f"{found.judge} passed; name it to an evaluation with --judge-check {out}")
+
+
+def _bars(given: list[str] | None) -> dict[str, float] | None:
+    bars = {}
+    for text in given or ():
+        name, _, number = text.partition("=")
+        try:
+            bars[name] = float(number)
+        except ValueError:
+            raise typer.BadParameter(f"{text!r} is not of the form NAME=NUMBER", param_hint="--threshold") from None
+    return bars or None
+
+
+def _bar(trait: Trait) -> str:
+    if trait.least is not None:
+        return f"at least {trait.least:g}"
+    return "" if trait.most is None else f"at most {trait.most:g}"
+
+
+@evaluation.command("label")
+def label(
+    run: Annotated[Path, typer.Argument(help="The folder of an evaluation.")],
+    out: Annotated[Path | None, typer.Option(help="The page; label.html in the folder by default.")] = None,
+    count: Annotated[int, typer.Option(help="How many answers to label.")] = 200,
+    seed: Annotated[int, typer.Option(help="Of which.")] = 0,
+    not_blind: Annotated[bool, typer.Option("--not-blind", help="Show what the judge said.")] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a page to label answers by hand: one file, no network; its labels are saved as labels.jsonl."""
+    from seqtune.evaluation.labelling import label_page
+
+    page = label_page(run, out=out, count=count, seed=seed, blind=not not_blind, overwrite=overwrite)
+    console.result(f"open {page} in a browser, then: seqtune eval correct {run} labels.jsonl")
+
+
+@evaluation.command("correct")
+def correct(
+    run: Annotated[Path, typer.Argument(help="The folder of an evaluation.")],
+    labels: Annotated[list[Path], typer.Argument(help="What the page saved; several people, several files.")],
+    json: Json = False,
+) -> None:
+    """Correct a judge's figures by what people labelled, and say how far judge and people agree."""
+    from seqtune.evaluation.labels import correct_by_labels
+
+    console.set_mode(json=json)
+    found = correct_by_labels(run, labels)
+    rows = [
+        [one.name, *map(_figure, (one.judged, one.people, one.reliability.sensitivity, one.reliability.specificity)),
+         _figure(one.estimate), _corrected(one)]
+        for one in found.corrections
+    ]  # fmt: skip
+    columns = ["", "judged", "people, labelled", "sensitivity", "specificity", "estimate", "Rogan-Gladen"]
+    console.result(console.table("", columns, rows))
+    for what, agreement in (("kappa of judge and people", found.kappa), ("alpha", found.alpha)):
+        for name, value in agreement.items():
+            console.result(f"{what}, {name}: {_interval(value)}")
+    for note in found.notes:
+        console.note(note)
+    console.result_json(found)
+
+
+def _corrected(one: Correction) -> str:
+    found = one.corrected
+    return one.problem if found is None else f"{found.value:.1%} ({100 * found.low:.1f}-{100 * found.high:.1f})"
+
+
+def _interval(found: Interval) -> str:
+    if found.value is None or found.low is None or found.high is None:
+        return "not known"
+    return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
 
 
 @evaluation.command("diversity")

@@ -23,6 +23,7 @@ from seqtune.evaluation.figures import Figures, figures
 from seqtune.evaluation.harness import run_harness
 from seqtune.evaluation.headline import Headline, choose_headline
 from seqtune.evaluation.judging.phase import Form, Judged, Judging, judge_budget, judge_suite
+from seqtune.evaluation.judging.qualification import UNCHECKED, find_qualification, gate
 from seqtune.evaluation.ledger import open_ledger
 from seqtune.evaluation.responses import find_data, match, read_responses
 from seqtune.evaluation.scoring import Scored, find_pooling, find_scorer
@@ -105,6 +106,7 @@ def evaluate(
     checklist: str | Path | None = None,
     unapproved: bool = False,
     quality: bool = True,
+    judge_check: str | Path | None = None,
     max_cost: float | None = None,
     max_requests: int | None = None,
     price: str | None = None,
@@ -131,6 +133,7 @@ def evaluate(
         data: where the suite's own data lie.
         judge: who scores the answers, in place of the suite's own program; http://HOST/v1#MODEL.
         form, checklist, unapproved, quality: of the judge, see `Judging`.
+        judge_check: what `judge_check` wrote of this judge; one that failed gives no headline.
         max_cost, max_requests, price: the most US dollars and requests for the judge, and what its tokens cost.
         phase: "answer" stops before anything is scored; "judge" scores what the folder holds, whatever else is given.
         by_length: split the items by the length of their prompts, into so many ranges.
@@ -169,6 +172,8 @@ def evaluate(
             task = replace(task, answers=answer_suite(model, task.suite, folder, how, say))
     judged = None if phase == "answer" else _judged(folder, task, judging, say)
     done = _described(folder, task, judged, time.perf_counter() - wall, time.process_time() - cpu)
+    if judge and done.headline:
+        done = _gated(done, done.headline, judge_check)
     _write(done, task)
     return done
 
@@ -185,14 +190,15 @@ def _through_harness(
         if option not in known:
             hint = did_you_mean(option, known)
             raise RecipeError(f"suite 'lm_eval' has no option {option!r}{hint}", fix="leave it out")
-    settings = {"model": model_name(model), "suite": f"{HARNESS}{','.join(tasks)}", "options": options}
+    name, suite = model_name(model), f"{HARNESS}{','.join(tasks)}"
+    settings = {"model": name, "suite": suite, "options": options}
     fingerprint = xxhash.xxh3_128_hexdigest(msgspec.json.encode(settings, enc_hook=str))
     claim_folder(folder, "eval", fingerprint, overwrite=overwrite)
     lines = run_harness(model, tasks, out=folder, **options)
     done = Evaluation(
         out=folder,
-        model=settings["model"],
-        suite=settings["suite"],
+        model=name,
+        suite=suite,
         judge="lm_eval",
         items=sum(line.items for line in lines),
         answered=sum(line.answered for line in lines),
@@ -312,6 +318,13 @@ def _described(folder: Path, task: Task, judged: Judged | None, wall_s: float, c
         wall_s=wall_s,
         cpu_s=cpu_s,
     )
+
+
+def _gated(done: Evaluation, headline: Headline, judge_check: str | Path | None) -> Evaluation:
+    """The same, without a headline if the judge failed its check, and with a note if it had none."""
+    if judge_check is None:
+        return replace(done, notes=(*done.notes, UNCHECKED))
+    return replace(done, headline=gate(headline, find_qualification(judge_check), done.judge))
 
 
 def _write(done: Evaluation, task: Task) -> None:

@@ -27,6 +27,7 @@ class EvaluateSettings(Strict):
         checklist: the file with each item's steps (seqtune eval checklist); rows that bring steps need none.
         unapproved: use the checklist though nobody approved it.
         quality: with a checklist, ask for the quality of 1 to 5 as well, in a call of its own.
+        judge_check: the folder of a `seqtune eval judge-check`; a judge that failed it gives no headline.
         max_cost, max_requests, price: the most US dollars and requests for the judge, and what a million tokens read
             and written cost, as in `build:`.
         phase: "answer" stops before anything is scored; "judge" scores what `out` holds.
@@ -55,6 +56,7 @@ class EvaluateSettings(Strict):
     checklist: str | None = None
     unapproved: bool = False
     quality: bool = True
+    judge_check: str | None = None
     max_cost: Annotated[float, Field(gt=0)] | None = None
     max_requests: Count | None = None
     price: str | None = None

@@ -57,9 +57,10 @@ class Book(NamedTuple):
     answers: Mapping[str, Answer]
     scored: Mapping[str, Scored]
 
-    def unsupported(self) -> int:
-        """How often the judge called a step done with a quote that shows nothing."""
-        return sum(step.supported is False for one in self.scored.values() for step in one.steps)
+    def unsupported(self) -> int | None:
+        """How often the judge called a step done with a quote that shows nothing; None where no quotes were asked."""
+        quotes = [step.supported for one in self.scored.values() for step in one.steps if step.supported is not None]
+        return quotes.count(False) if quotes else None
 
 
 def read_book(model: str, series: int, folders: Sequence[Path]) -> Book:
@@ -95,11 +96,17 @@ def pick_trials(books: Sequence[Book], folders: Sequence[Path], measure: str, co
     """
     shared = [item for item in _items(folders) if all(item.id in book.answers for book in books)]
     groups: dict[Key, list[Example]] = {}
-    for item in sorted(shared, key=lambda item: -len({_outcome(book, item.id, measure) for book in books})):
+    for item in sorted(shared, key=lambda item: _interest(item.id, books, measure)):
         groups.setdefault(_key(item), []).append(item)
     each = max(1, count // len(groups)) if groups else 0
     picked = [item for items in groups.values() for item in items[:each]][:count]
     return [_trial(item, books) for item in picked]
+
+
+def _interest(item: str, books: Sequence[Book], measure: str) -> tuple[bool, int]:
+    """Less for what shows more: all outcomes known, and different ones."""
+    outcomes = {_outcome(book, item, measure) for book in books}
+    return None in outcomes, -len(outcomes)
 
 
 def _outcome(book: Book, item: str, measure: str) -> float | bool | None:
@@ -143,9 +150,9 @@ def _attempt(item: Example, book: Book) -> Attempt:
 
 
 def _said(scored: Scored) -> str:
-    """The measures in words, or why there are none."""
+    """The measures in words, and why what is missing could not be told."""
     told = [f"{name.replace('_', ' ')} {value:g}" for name, value in scored.measures.items() if value is not None]
-    return ", ".join(told) or f"unscored: {scored.unscored or 'nothing could be told'}"
+    return ", ".join([*told, *([f"unscored: {scored.unscored}"] if scored.unscored else [])])
 
 
 def _miss(verdict: Verdict) -> Miss:

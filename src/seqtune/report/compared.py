@@ -12,10 +12,9 @@ from markupsafe import Markup
 from seqtune.data.folder import replacing
 from seqtune.errors import SeqtuneError
 from seqtune.evaluation.comparison import Change, Comparison, Difference, Length, Slice, compare, pick_changes
-from seqtune.evaluation.figures import ALL
 from seqtune.evaluation.preferences import LengthControlled, WinRate
 from seqtune.evaluation.preferring import Preferred
-from seqtune.report.following import FEWEST, TITLES, model_name, steps_label
+from seqtune.report.following import FEWEST, TITLES, model_name, place_label, row_labels
 from seqtune.report.plot import SERIES, Dot, Group, draw_differences
 from seqtune.report.runs import Run, read_mapping, read_object
 from seqtune.report.steps import Segment, shorten_segments
@@ -105,7 +104,7 @@ def write_comparison(found: Comparison, out: str | Path, preferred: Preferred | 
     series = {run.name: i for i, run in enumerate(found.runs)}
     fields = {name: getattr(preferred, name) for name in Preferences._fields} if preferred else None
     shown = show_comparison(found, series, Preferences(**fields) if fields else None)
-    title = " and ".join(run.name for run in found.runs)
+    title = ", ".join(run.name for run in found.runs)
     html = open_template("comparison.html").render(title=title, comparisons=[shown])
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as file:
@@ -217,18 +216,16 @@ def _part(one: Slice, found: Comparison, series: Mapping[str, int], measures: Se
 def _plot(parts: Sequence[Part], measure: str, title: str) -> Markup:
     """Splits of few items are left to the table: their intervals would hide all others."""
     groups = [
-        Group(*_label(part), [_dot(row) for row in part.rows if row.difference.difference.of >= FEWEST])
+        Group(
+            *row_labels(part.group, part.steps, part.items),
+            [_dot(row) for row in part.rows if row.difference.difference.of >= FEWEST],
+        )
         for part in parts
     ]
     if measure == "quality":
         return draw_differences(groups, x_label=f"difference in {title}", title="Difference to the first", points=1)
     label = f"difference in “{title}”, points of 100, 95 % interval"
     return draw_differences(groups, x_label=label, title=f"Difference to the first run: {title}")
-
-
-def _label(part: Part) -> tuple[str, str]:
-    items = f"{part.items:,} items"
-    return ("all items", items) if part.group == ALL else (steps_label(part.steps), part.group or items)
 
 
 def _dot(row: Row) -> Dot:
@@ -241,7 +238,7 @@ def _dot(row: Row) -> Dot:
 def _card(change: Change, found: Comparison, series: Mapping[str, int]) -> Card:
     names = (found.runs[0].name, change.run)
     better = "better" if change.after > change.before else "worse"
-    where = ", ".join(filter(None, [steps_label(change.steps) if change.steps else "", change.group]))
+    where = place_label(change.group, change.steps) if change.group or change.steps else ""
     return Card(
         title=f"{change.run} does {better}: {change.before:g} → {change.after:g}{f' ({where})' if where else ''}",
         asked=shorten_segments([Segment(change.asked)]),

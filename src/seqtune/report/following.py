@@ -71,7 +71,7 @@ class Quoted(NamedTuple):
     refused: str
     answered: int
     items: int
-    unsupported: int
+    unsupported: int | None
     notes: Sequence[str]
 
 
@@ -90,6 +90,7 @@ class Followed(NamedTuple):
     judge: str
     columns: Sequence[Column]
     quoted: Sequence[Quoted]
+    notes: Mapping[str, Sequence[str]]
     lines: Sequence[Line]
     measures: Mapping[str, str]
     headline: str
@@ -161,11 +162,13 @@ def _followed(suite: str, judge: str, columns: Sequence[Column], trials: int) ->
     headline = next(iter(measures), "strict")
     books = [read_book(column.name, column.series, [run.folder for run in column.runs]) for column in columns]
     folders = [run.folder for run in columns[0].runs]
+    quoted = [_quoted(run, column, book) for column, book in zip(columns, books, strict=True) for run in column.runs]
     return Followed(
         suite=suite,
         judge="" if judge == PROGRAM else judge,
         columns=columns,
-        quoted=[_quoted(run, column, book) for column, book in zip(columns, books, strict=True) for run in column.runs],
+        quoted=quoted,
+        notes=_notes(quoted),
         lines=lines,
         measures=measures,
         headline=measures.get(headline, headline),
@@ -198,6 +201,15 @@ def _quoted(run: Run, column: Column, book: Book) -> Quoted:
     )
 
 
+def _notes(quoted: Sequence[Quoted]) -> dict[str, list[str]]:
+    """Each note, and which runs have it."""
+    found: dict[str, list[str]] = {}
+    for run in quoted:
+        for note in run.notes:
+            found.setdefault(note, []).append(run.name)
+    return found
+
+
 def _positions(columns: Sequence[Column]) -> Markup:
     """Share of items whose first, second, ... step is done; as far as ten items go."""
     found = [by_position([*column.figures.values()]) for column in columns]
@@ -211,7 +223,7 @@ def _positions(columns: Sequence[Column]) -> Markup:
 def _position(place: int, found: Sequence[Sequence[Measure]], columns: Sequence[Column]) -> Group:
     ones = [measures[place] if place < len(measures) else None for measures in found]
     items = max(one.of for one in ones if one)
-    return Group(f"step {place + 1}", f"{items:,} items", _dots_of(ones, columns))
+    return Group(f"step {place + 1}", items_label(items), _dots_of(ones, columns))
 
 
 def _taxes(columns: Sequence[Column]) -> list[Taxed]:
@@ -246,13 +258,8 @@ def _line(key: Key, columns: Sequence[Column]) -> Line:
 def _plot(lines: Sequence[Line], columns: Sequence[Column], measure: str, title: str) -> Markup:
     if measure == "quality":  # no share
         return Markup("")
-    groups = [Group(*_label(line), _dots(line, columns, measure)) for line in lines]
+    groups = [Group(*row_labels(line.group, line.steps, line.items), _dots(line, columns, measure)) for line in lines]
     return draw_intervals(groups, x_label=f"{title}, 95 % interval", title=f"Share of items: {title}")
-
-
-def _label(line: Line) -> tuple[str, str]:
-    items = f"{line.items:,} items"
-    return ("all items", items) if line.group == ALL else (steps_label(line.steps), line.group or items)
 
 
 def _dots(line: Line, columns: Sequence[Column], measure: str) -> list[Dot]:
@@ -272,6 +279,19 @@ def _dot(measure: Measure, value: float, column: Column) -> Dot:
     return Dot(column.series, value, measure.low, measure.high, title)
 
 
-def steps_label(steps: int | None) -> str:
-    """ "1 step", "2 steps"; "items" of any number."""
-    return "items" if steps is None else f"{steps} step{'s' if steps > 1 else ''}"
+def items_label(items: int) -> str:
+    """ "1 item", "2,000 items"."""
+    return f"{items:,} item{'' if items == 1 else 's'}"
+
+
+def row_labels(group: str, steps: int | None, items: int) -> tuple[str, str]:
+    """What a row of a plot is called, and the note below: its split where it has a name, else how many items it has."""
+    if not steps or not group:
+        return place_label(group, steps), items_label(items)
+    return place_label("", steps), group
+
+
+def place_label(group: str, steps: int | None) -> str:
+    """ "2 steps", "2 steps, unseen pairs", "unseen pairs", or "all items"."""
+    told = f"{steps} step{'s' if steps > 1 else ''}" if steps else ""
+    return ", ".join(filter(None, [told, "" if group == ALL else group])) or "all items"

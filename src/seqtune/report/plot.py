@@ -188,7 +188,7 @@ def draw_differences(groups: Sequence[Group], *, x_label: str, title: str, point
         points: what a difference of 1 is called on the axis: 100 points of a share.
     """
     reach = [abs(end) * points for group in groups for dot in group.dots for end in (dot.value, dot.low, dot.high)]
-    most = ticks(max(reach, default=0), 2)[-1]
+    most = ticks(max(reach, default=0), 4)[-1]
     marks = [(place, f"{(2 * place - 1) * most:+.4g}" if place != 0.5 else "0") for place in (0, 0.25, 0.5, 0.75, 1)]
     moved = [group._replace(dots=[_moved(dot, most / points) for dot in group.dots]) for group in groups]
     return _draw_rows(moved, marks, x_label, title)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from seqtune.report.following import steps_label
+from seqtune.report.following import items_label, place_label
 from seqtune.report.plot import SERIES, draw_key, percent
 
 
@@ -21,6 +21,6 @@ def open_template(name: str) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "key": draw_key, "steps": steps_label}
-    environment.globals["SERIES"] = SERIES
+    environment.filters |= {"percent": percent, "key": draw_key, "counted": items_label}
+    environment.globals |= {"SERIES": SERIES, "place_label": place_label}
     return environment.get_template(name)

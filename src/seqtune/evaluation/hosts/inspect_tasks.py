@@ -6,10 +6,11 @@ where less than 95 % of the items could be scored. Inspect finds this module by 
 
 from __future__ import annotations
 
+from asyncio import AbstractEventLoop
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from math import isnan
 from typing import Any, ParamSpec, cast
+from weakref import WeakKeyDictionary
 
 import msgspec
 from inspect_ai import Task, task
@@ -25,7 +26,7 @@ from seqtune.evaluation.answering import Answering, prompt_of
 from seqtune.evaluation.figures import ALL, Figures
 from seqtune.evaluation.figures import figures as figures_of
 from seqtune.evaluation.headline import ENOUGH, choose_headline
-from seqtune.evaluation.hosts.inspect_grader import as_turns, find_grader
+from seqtune.evaluation.hosts.inspect_grader import Grader, as_turns, find_grader
 from seqtune.evaluation.judging.checklist import Checklist, ChecklistStep, open_checklist, steps_of
 from seqtune.evaluation.judging.original import judge_original
 from seqtune.evaluation.judging.phase import Form
@@ -238,7 +239,7 @@ Making = ParamSpec("Making")
 def _named_scorer(metrics: Sequence[Metric]) -> Callable[[Callable[Making, Scorer]], Callable[Making, Scorer]]:
     """Register a scorer under its name, and under that with our package's before it, which tasks use.
 
-    Inspect 0.3.285 logs a scorer without its package and then does not find it: `inspect score LOG` would need --scorer.
+    Inspect 0.3.285 logs a scorer without its package, and then does not find it: `inspect score LOG` needs --scorer.
     """
 
     def register(make: Callable[Making, Scorer]) -> Callable[Making, Scorer]:
@@ -285,21 +286,23 @@ def judged(form: str = "original", checklist: str = "", unapproved: bool = False
     if form not in ("checklist", "original"):
         raise RecipeError(f"there is no form {form!r}", fix="choose checklist or original")
     listed = open_checklist(checklist, unapproved=unapproved) if checklist else None
-    grader = cache(find_grader)  # the same for all items: it counts replies that do not come
+    graders: WeakKeyDictionary[AbstractEventLoop, Grader] = WeakKeyDictionary()
 
     async def score(state: TaskState, target: Target) -> Score | None:
         item, text = _item(state.metadata), state.output.completion
         if why := _unanswered(state.output):
             return _score(state, Scored(item.id, unscored=why))
         if cast(Form, form) == "original":
-            return _score(state, await judge_original(item, text, grader()))
+            return _score(state, await judge_original(item, text, find_grader(graders)))
         steps = _steps(item, listed)
         length = sum(step.doable for step in steps)
         if not length:
             return None  # no step can be done by a model that only writes text: such an item is not judged at all
         label = listed.label if listed else ""
         return _score(
-            state, await judge_checklist(item, text, steps, grader(), checklist=label, quality=quality), length
+            state,
+            await judge_checklist(item, text, steps, find_grader(graders), checklist=label, quality=quality),
+            length,
         )
 
     return score

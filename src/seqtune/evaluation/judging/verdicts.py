@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from seqtune.building import parsing
 from seqtune.building.checking import find_result
-from seqtune.building.evidence import find_quote
+from seqtune.building.evidence import find_quote, plain
 from seqtune.building.parsing import VERDICTS_SCHEMA, Said
 from seqtune.building.prompting import render
 from seqtune.data.example import Example, prompt_text
@@ -164,12 +164,24 @@ def order_of(verdicts: Sequence[Verdict], steps: Sequence[ChecklistStep], answer
 
     Only what depends on each other has an order, where the checklist says so of any step; else all have.
     """
-    spans = {one.step: find_quote(one.found, answer) for one in verdicts if one.done and one.found}
-    places = {step: found[0][0] for step, found in spans.items() if found}
+    places = _places(verdicts, answer)
     pairs = [(before, step) for step, one in enumerate(steps, 1) for before in one.depends_on]
     pairs = pairs or [*pairwise(sorted(places))]
     told = [in_order([places.get(before), places.get(step)]) for before, step in pairs]
     return min((one for one in told if one is not None), default=None)
+
+
+def _places(verdicts: Sequence[Verdict], answer: str) -> dict[int, int]:
+    """Where each done step's quote stands: after that of the step before, if it stands there too ("week" may twice)."""
+    text, at, found = plain(answer), 0, dict[int, int]()
+    for one in verdicts:
+        spans = find_quote(one.found, answer) if one.done and one.found else ()
+        if spans:
+            start, end = spans[0]
+            later = text.find(text[start:end], at)
+            found[one.step] = start if later < 0 else later
+            at = max(at, found[one.step] + 1)
+    return found
 
 
 def quality_prompt(item: Example, answer_text: str) -> tuple[str, str]:
