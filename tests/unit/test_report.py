@@ -14,6 +14,13 @@ from hypothesis import strategies as st
 from seqtune.building.style import STYLES, ambiguous, join, marks
 from seqtune.data.example import Example, Origin, Step, Turn
 from seqtune.errors import RunFolderError
+from seqtune.evaluation.answers import Answer
+from seqtune.evaluation.bootstrap import Interval
+from seqtune.evaluation.figures import figures
+from seqtune.evaluation.headline import choose_headline
+from seqtune.evaluation.scoring import Scored, Verdict, measures_of
+from seqtune.evaluation.statistics import share
+from seqtune.evaluation.tax import ChainTax
 from seqtune.report import write_report
 from seqtune.report.losses import SPEEDS, _speeds
 from seqtune.report.plot import (
@@ -24,6 +31,7 @@ from seqtune.report.plot import (
     Line,
     compact,
     draw_bars,
+    draw_differences,
     draw_intervals,
     draw_key,
     draw_lines,
@@ -323,6 +331,99 @@ def test_broken_and_huge_lines_are_passed_over(tmp_path):
     assert len(pick_pairs(folder / "examples.jsonl", folder / "control.jsonl")) == 1
 
 
+# --- judged runs ---------------------------------------------------------------------------------------------------
+
+
+def write_judged(folder, judge, done, *, items=None, model="", group="", taxes=(), stale=()):
+    """A judged run over items without steps of their own; `done`: an item's verdicts, None where it is unscored."""
+    folder.mkdir(parents=True)
+    items = items or [
+        Example(f"Do both things of {i}.", meta={"group": group} if group else {}) for i in range(len(done))
+    ]
+    scored = [judged_line(item, judge, row) for item, row in zip(items, done, strict=True)]
+    answers = [Answer(item.id, "m", f"{folder.name} says {i}") for i, item in enumerate(items)]
+    write_lines(folder / "items.jsonl", items)
+    write_lines(folder / "answers.jsonl", answers)
+    write_lines(folder / "verdicts.jsonl", [*[judged_line(items[i], judge, row) for i, row in stale], *scored])
+    lines = figures(items, {one.item: one for one in answers}, scored, {item.id: 2 for item in items})
+    found = {"headline": choose_headline("strict", lines), "figures": lines, "chain_taxes": list(taxes)}
+    counts = {"suite": "seqeval", "judge": judge, "items": len(items), "answered": len(items), "notes": ["a note"]}
+    (folder / "metrics.json").write_bytes(msgspec.json.encode({**found, **counts}))
+    settings = {"model": model or f"models/{folder.name}", "suite": "seqeval", "items": "h", "scorer": ""}
+    (folder / "run.json").write_text(json.dumps({"command": "eval", "finished": True, "settings": settings}))
+    return folder
+
+
+def judged_line(item, judge, row):
+    if row is None:
+        return Scored(item.id, f"{item.id}{judge}", measures_of([]), judge=judge, unscored="nobody could read it")
+    steps = tuple(Verdict(i, "judge", ok, "q", supported=ok, text=f"thing {i}") for i, ok in enumerate(row, 1))
+    return Scored(item.id, f"{item.id}{judge}{row}", measures_of(row), steps, judge)
+
+
+def test_judged_runs_show_who_judged_and_what_may_be_quoted(tmp_path):
+    write_judged(tmp_path / "a", "j | verdicts 1 | c0ffee", [(True, False)] * 12)
+    text = page_of(tmp_path)
+    for told in ("Judged by j | verdicts 1 | c0ffee.", "12 of 12", "yes without support", "a note", "thing 2"):
+        assert told in text, told
+    assert '<td class="num">12</td></tr>' in text  # as many unsupported yeses
+    assert "<title>Share of items by position of the step</title>" in text
+
+
+def test_a_run_of_which_too_little_could_be_scored_has_no_headline_and_says_why(tmp_path):
+    write_judged(tmp_path / "a", "j", [(True, True)] * 3 + [None] * 2)
+    text = page_of(tmp_path)
+    assert "has no figure to quote: only 3 of 5 items could be scored" in text
+    assert "60 %–100 %" in text
+    assert "2 unscored" in text
+    assert "unscored: nobody could read it" in text
+
+
+def test_figures_of_different_judges_stand_in_different_tables_and_are_not_compared(tmp_path):
+    for name, judge in (("a", "one judge"), ("b", "another judge")):
+        write_judged(tmp_path / name, judge, [(True, True)] * 3)
+    text = page_of(tmp_path)
+    assert text.count("Judged by") == 2
+    assert 'id="compared"' not in text
+
+
+def test_of_an_item_the_last_verdict_of_the_right_judge_is_shown(tmp_path):
+    stale = [(0, (False, False)), (1, (False, False))]
+    folder = write_judged(tmp_path / "a", "right", [(True, True)] * 2, stale=stale)
+    other = Scored(folder.name, "k", judge="wrong")
+    with (folder / "verdicts.jsonl").open("ab") as file:
+        file.write(msgspec.json.encode(other) + b"\n")
+    assert "✗" not in page_of(tmp_path)
+
+
+def test_the_chain_tax_is_shown_with_its_interval(tmp_path):
+    interval = Interval(0.25, 0.125, 0.4, 40, 0.01)
+    write_judged(
+        tmp_path / "a", "program", [(True, True)], taxes=[ChainTax(3, 40, share(30, 40), share(20, 40), interval)]
+    )
+    text = page_of(tmp_path)
+    for told in ("Chain tax", "25.0", "12.5 to 40.0", "75 %", "50 %"):
+        assert told in text, told
+    assert "Judged by" not in text
+
+
+def test_runs_of_the_same_items_and_judge_are_compared_with_the_first(tmp_path):
+    for name, row in (("a", (True, False)), ("b", (True, True))):
+        write_judged(tmp_path / name, "j", [row] * 20)
+    text = page_of(tmp_path)
+    for told in ("Compared", "models/b does better", "only models/b does:", "2. thing 2", "+100.0", "differs"):
+        assert told in text, told
+    assert text.count("<title>Difference to the first run: every step</title>") == 1
+
+
+def test_many_splits_are_folded_away_behind_the_figures_of_all(tmp_path):
+    items = [Example(f"Do both things of {i}.", meta={"group": f"split {i}"}) for i in range(15)]
+    write_judged(tmp_path / "a", "j", [(True, True)] * 15, items=items)
+    text = page_of(tmp_path)
+    assert "<summary>15 splits and numbers of steps</summary>" in text
+    assert text.index("all items") < text.index("<summary>15 splits")
+
+
 # --- rows ---------------------------------------------------------------------------------------------------------
 
 
@@ -470,6 +571,18 @@ def test_every_interval_stays_inside_the_picture(groups):
     svg = draw_intervals(drawn, x_label="x", title="t")
     if svg:
         assert_inside(_printable(svg))
+
+
+gaps = st.floats(-1, 1)
+
+
+@given(st.lists(st.tuples(texts, st.lists(st.tuples(gaps, gaps, gaps), max_size=4)), max_size=6))
+def test_every_difference_stays_inside_the_picture_with_nought_in_its_middle(groups):
+    drawn = [Group(label, label[::2], [Dot(i, *dot) for i, dot in enumerate(dots)]) for label, dots in groups]
+    svg = draw_differences(drawn, x_label="x", title="t")
+    if svg:
+        assert_inside(_printable(svg))
+        assert svg.count("nought") == 1
 
 
 @given(st.lists(st.tuples(texts, st.integers(0, 10**9)), max_size=12))

@@ -202,7 +202,7 @@ def _show_changes(found: Comparison, most: int) -> None:
 def _change(change: Change, first: str) -> str:
     better = "better" if change.after > change.before else "worse"
     where = f"item {change.item}{f', {change.group}' if change.group else ''}"
-    lines = [f"\n{change.run} does {better} ({change.before:g} -> {change.after:g}), {where}"]
+    lines = [f"\n{change.run} does {better} ({change.before:.3g} -> {change.after:.3g}), {where}"]
     lines.append(f"  asked: {shorten(change.asked, LONGEST)}")
     for name, text in zip((first, change.run), change.answers, strict=True):
         lines.append(f"  {name}, {len(text.split()):,} words: {shorten(text, LONGEST)}")

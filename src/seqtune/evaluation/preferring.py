@@ -15,13 +15,13 @@ import xxhash
 from seqtune.data.example import Example
 from seqtune.data.folder import claim_folder, versions, write_json, write_summary
 from seqtune.errors import RecipeError
-from seqtune.evaluation.comparison import RunFolder, check_alike, open_runs
 from seqtune.evaluation.headline import ENOUGH
 from seqtune.evaluation.judging.identity import judge_id, key_of
 from seqtune.evaluation.judging.pairwise import PairVerdict, as_comparisons, judge_pair
 from seqtune.evaluation.judging.phase import judge_budget
 from seqtune.evaluation.ledger import Ledger, open_ledger
 from seqtune.evaluation.preferences import Comparison, LengthControlled, WinRate, length_controlled, win_rate
+from seqtune.evaluation.run_folders import RunFolder, check_alike, open_runs
 from seqtune.llm.asking import each, open_teacher
 from seqtune.llm.budget import Budget
 

@@ -222,10 +222,9 @@ def _plot(parts: Sequence[Part], measure: str, title: str) -> Markup:
         )
         for part in parts
     ]
-    if measure == "quality":
-        return draw_differences(groups, x_label=f"difference in {title}", title="Difference to the first", points=1)
-    label = f"difference in “{title}”, points of 100, 95 % interval"
-    return draw_differences(groups, x_label=label, title=f"Difference to the first run: {title}")
+    told, points = ("points of 1 to 5", 1) if measure == "quality" else ("points of 100", 100)
+    label = f"{told}, 95 % interval"
+    return draw_differences(groups, x_label=label, title=f"Difference to the first run: {title}", points=points)
 
 
 def _dot(row: Row) -> Dot:
@@ -240,7 +239,7 @@ def _card(change: Change, found: Comparison, series: Mapping[str, int]) -> Card:
     better = "better" if change.after > change.before else "worse"
     where = place_label(change.group, change.steps) if change.group or change.steps else ""
     return Card(
-        title=f"{change.run} does {better}: {change.before:g} → {change.after:g}{f' ({where})' if where else ''}",
+        title=f"{change.run} does {better}: {change.before:.3g} → {change.after:.3g}{f' ({where})' if where else ''}",
         asked=shorten_segments([Segment(change.asked)]),
         sides=[
             Side(name, series[name], shorten_segments([Segment(text)] if text else []), len(text.split()))

@@ -1,0 +1,164 @@
+"""Run folders of finished evaluations, read to be compared, and whether they may be: nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count, zip_longest
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from seqtune.data.example import Example
+from seqtune.data.folder import read_summary
+from seqtune.errors import DataError, RecipeError, RunFolderError
+from seqtune.evaluation.answers import Answer
+from seqtune.evaluation.figures import Figures
+from seqtune.evaluation.headline import Headline
+from seqtune.evaluation.scoring import Scored
+from seqtune.evaluation.tax import ChainTax
+
+Record = TypeVar("Record", bound=msgspec.Struct)
+
+
+class Metrics(msgspec.Struct, frozen=True):
+    """What of metrics.json is read."""
+
+    suite: str = ""
+    model: str = ""
+    judge: str = ""
+    items: int = 0
+    answered: int = 0
+    headline: Headline | None = None
+    figures: tuple[Figures, ...] = ()
+    chain_taxes: tuple[ChainTax, ...] = ()
+
+
+class RunFolder(NamedTuple):
+    """A run folder of `seqtune eval`, read; `scored` holds what the judge of metrics.json said, of an item the last."""
+
+    name: str
+    folder: Path
+    summary: Mapping[str, Any]
+    metrics: Metrics
+    items: Mapping[str, Example]
+    answers: Mapping[str, Answer]
+    scored: Mapping[str, Scored]
+
+
+def open_runs(
+    folders: Sequence[str | Path], names: Sequence[str] | None = None, *, scored: bool = True
+) -> list[RunFolder]:
+    """Run folders of finished evaluations, read and named.
+
+    Args:
+        folders, names: see `compare`.
+        scored: whether they must have been scored, and not merely answered.
+
+    Raises:
+        RecipeError: less than two, or the same twice.
+        RunFolderError, DataError: see `compare`.
+    """
+    places = [Path(folder).resolve() for folder in folders]
+    if len(places) < 2:
+        raise RecipeError(f"{len(places)} run to compare", fix="give two run folders of seqtune eval, or more")
+    for twice in [place for i, place in enumerate(places) if place in places[:i]][:1]:
+        raise RecipeError("the same run is given twice", where=str(twice), fix="name each run once")
+    called = names or _names(places)
+    return [_read_run(Path(folder), name, scored) for folder, name in zip(folders, called, strict=True)]
+
+
+def _names(places: Sequence[Path]) -> list[str]:
+    """The last parts of the paths, as many as tell them apart."""
+    tails = (["/".join(place.parts[-length:]) for place in places] for length in count(1))
+    return next(names for names in tails if len({*names}) == len(names))
+
+
+def _read_run(folder: Path, name: str, needs_scores: bool) -> RunFolder:
+    summary = read_summary(folder)
+    if summary.get("command") != "eval":
+        raise RunFolderError("this is no run of 'seqtune eval'", where=str(folder), fix="give the folder of one")
+    metrics = _read_metrics(folder, summary, needs_scores)
+    items = {item.id: item for item in _records(folder / "items.jsonl", Example)}
+    answers = {answer.item: answer for answer in _records(folder / "answers.jsonl", Answer)}
+    verdicts = _records(folder / "verdicts.jsonl", Scored) if metrics.headline else ()
+    scored = {one.item: one for one in verdicts if one.judge == metrics.judge}
+    return RunFolder(name, folder, summary, metrics, items, answers, scored)
+
+
+def _read_metrics(folder: Path, summary: Mapping[str, Any], needs_scores: bool) -> Metrics:
+    path, fix = folder / "metrics.json", f"score it: seqtune eval --phase judge --out {folder}"
+    if not path.is_file() and needs_scores:
+        raise RunFolderError("the answers were not scored yet", where=str(folder), fix=fix)
+    if not path.is_file():
+        return Metrics(model=str(summary.get("settings", {}).get("model", "")))
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Metrics)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"not what seqtune eval writes: {error}", where=str(path), fix=fix) from None
+
+
+def _records(path: Path, kind: type[Record]) -> Iterator[Record]:
+    """The lines of a file; nothing is written, and a last line that a kill tore is passed over."""
+    decoder = msgspec.json.Decoder(kind)
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        fix = "give a whole run folder, or run seqtune eval again"
+        raise RunFolderError(f"cannot be read: {error.strerror}", where=str(path), fix=fix) from None
+    for number, line in enumerate(text[: text.rfind(b"\n") + 1].splitlines(), 1):
+        try:
+            yield decoder.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            fix = "run the same seqtune eval again: it writes what is missing"
+            raise DataError(f"not a line of this file: {error}", where=f"{path}:{number}", fix=fix) from None
+
+
+# --- what may be compared
+
+
+def check_alike(runs: Sequence[RunFolder], *, force: bool, judged: bool = True) -> list[str]:
+    """What makes the runs unlike the first; with `force` it is told, else refused.
+
+    Args:
+        runs: of `open_runs`.
+        force: whether unlike runs may pass.
+        judged: whether it matters who scored them.
+
+    Raises:
+        RecipeError: they are unlike and not forced, or have no item in common.
+    """
+    unlike = {run.name: ", ".join(_unlike(runs[0], run, judged)) for run in runs[1:]}
+    told = [f"{name} and {runs[0].name} differ in {parts}" for name, parts in unlike.items() if parts]
+    if told and not force:
+        raise RecipeError("; ".join(told), fix="compare runs of the same items, judge and checklist, or pass --force")
+    for run in runs[1:]:
+        if runs[0].items.keys().isdisjoint(run.items):
+            raise RecipeError(f"{run.name} and {runs[0].name} have no item in common", fix="compare runs of one suite")
+    return told
+
+
+def _unlike(first: RunFolder, other: RunFolder, judged: bool) -> Iterator[str]:
+    settings = [run.summary.get("settings", {}) for run in (other, first)]
+    for what in ("suite", "scorer") if judged else ("suite",):
+        yield from _difference_of(what, *[str(one.get(what, "")) for one in settings])
+    if settings[0].get("items") != settings[1].get("items"):
+        common = len(first.items.keys() & other.items.keys())
+        yield f"items ({len(other.items):,} and {len(first.items):,}, of which {common:,} are the same)"
+    if judged:
+        yield from _unlike_judges(other.metrics.judge, first.metrics.judge)
+
+
+def _unlike_judges(one: str, two: str) -> Iterator[str]:
+    """As a whole where they are two models, else in what differs: MODEL | prompts | checklist."""
+    parts = [*zip_longest(one.split(" | "), two.split(" | "), fillvalue="")]
+    if parts[0][0] != parts[0][1]:
+        yield from _difference_of("judge", one, two)
+        return
+    for name, part in zip(("prompts of the judge", "checklist"), parts[1:], strict=False):
+        yield from _difference_of(name, *part)
+
+
+def _difference_of(what: str, one: str, two: str) -> Iterator[str]:
+    if one != two:
+        yield f"{what} ({one or 'none'} and {two or 'none'})"
