@@ -19,8 +19,8 @@ from bench.figure import Figure, measure, typical
 from seqtune.building.prompting import find_prompt
 from seqtune.data.example import Example, Step
 from seqtune.data.writer import write
-from seqtune.evaluation.bootstrap import paired_bootstrap
 from seqtune.evaluation.judging.asking import PROMPTS
+from seqtune.evaluation.statistics.bootstrap import paired_bootstrap
 
 ITEMS = 805
 CALLS = 3

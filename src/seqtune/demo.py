@@ -24,7 +24,7 @@ from seqtune.data.folder import claim_folder, versions, write_json, write_summar
 from seqtune.data.writer import write
 from seqtune.errors import RecipeError
 from seqtune.evaluation.figures import Figures
-from seqtune.evaluation.statistics import Measure
+from seqtune.evaluation.statistics.measure import Measure
 from seqtune.evaluation.suite import Suite
 from seqtune.evaluation.suites.generated_chains import WORD_OPERATIONS, ChainMaker, chain_maker, chains
 from seqtune.experiment.results import Results, gather

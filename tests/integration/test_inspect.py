@@ -10,7 +10,7 @@ pytest.importorskip("inspect_ai", reason="inspect_ai is not installed (the extra
 from inspect_ai import eval as inspect_eval
 from inspect_ai import score as inspect_score
 from inspect_ai.log import read_eval_log
-from inspect_ai.model import ModelOutput, ModelUsage, get_model
+from inspect_ai.model import GenerateConfig, ModelOutput, ModelUsage, get_model
 
 from seqtune.data.example import Example, Step, prompt_text
 from seqtune.data.writer import write
@@ -22,9 +22,10 @@ from seqtune.evaluation.hosts.inspect_tasks import suite_task
 from seqtune.evaluation.judging import rehearsal
 from seqtune.evaluation.judging.checklist import approve, own_checklist, write_checklist
 from seqtune.evaluation.run import evaluate
-from seqtune.evaluation.suite import open_suite
+from seqtune.evaluation.suite import Suite, open_suite
 from seqtune.evaluation.suites.generated_chains import chains
 from seqtune.llm.reply import Failed, Reply
+from seqtune.llm.request import Request, user
 
 # Inspect leaves streams of its own to the garbage collector.
 pytestmark = pytest.mark.filterwarnings(
@@ -134,7 +135,7 @@ def test_seqeval_in_the_original_form_has_the_same_figures_in_inspect_as_in_the_
     texts = {row["instruction"]: row["output"] for row in map(json.loads, given.read_text("utf-8").splitlines())}
     suite = open_suite("seqeval", data=shared / "seqeval" / "seqEval.json")
     items = tuple([item for item in suite.items if item.instruction in texts][::8])
-    part = inspect_tasks.Suite("seqeval", items, scorer="")
+    part = Suite("seqeval", items, scorer="")
     path = responses(tmp_path / "r.jsonl", items, texts)
     core = evaluate(suite=part, responses=path, judge=JUDGE, form="original", out=tmp_path / "out")
     log = run(suite_task(part), answering(texts), tmp_path, model_roles={"grader": model(rehearsal.answer)})
@@ -249,13 +250,11 @@ def test_a_dead_judge_is_asked_once_and_the_answers_are_kept(tmp_path, flags):
 def test_a_judge_is_asked_a_bounded_number_of_times_unless_the_user_says_otherwise():
     config = Grader(model(rehearsal.answer))._config(_request())
     assert (config.max_retries, config.attempt_timeout, config.temperature) == (3, 120, 0.0)
-    own = get_model("mockllm/model", config=inspect_tasks.GenerateConfig(max_retries=9, temperature=0.7), memoize=False)
+    own = get_model("mockllm/model", config=GenerateConfig(max_retries=9, temperature=0.7), memoize=False)
     assert (Grader(own)._config(_request()).max_retries, Grader(own)._config(_request()).temperature) == (9, 0.0)
 
 
 def _request():
-    from seqtune.llm.request import Request, user
-
     return Request(model="m", messages=(user("Hello!"),), temperature=0.0, max_tokens=5)
 
 
@@ -282,7 +281,7 @@ def test_inspect_finds_the_tasks_by_name_and_passes_options_as_it_reads_them(tmp
     args = {"steps": ["1", "2"], "per_length": 3}
     log = run("seqtune/chains", model(lambda asked: "?"), tmp_path, task_args=args)
     assert log.eval.task == "seqtune/chains"
-    assert {"strict (1 steps)", "strict (2 steps)"} < figures_in(log).keys()
+    assert {"strict (1 step)", "strict (2 steps)"} < figures_in(log).keys()
     assert log.eval.metadata["suite"] == "chains"
     assert len(log.samples) == 6
 

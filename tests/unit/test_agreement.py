@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqtune.evaluation.agreement import cohen_kappa, krippendorff_alpha
+from seqtune.evaluation.statistics.agreement import cohen_kappa, krippendorff_alpha
 
 # Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability": four observers, twelve units.
 FOUR = [

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqtune.evaluation.bootstrap import mean_interval, paired_bootstrap
-from seqtune.evaluation.statistics import wilson
+from seqtune.evaluation.statistics.bootstrap import mean_interval, paired_bootstrap
+from seqtune.evaluation.statistics.measure import wilson
 
 differences = st.lists(st.sampled_from([-1.0, 0.0, 1.0]), min_size=1, max_size=60)
 shares = st.lists(st.floats(0, 1), min_size=1, max_size=60)
@@ -54,7 +54,7 @@ def test_p_is_small_just_where_the_interval_leaves_nought_out(values, seed):
 def test_the_number_of_draws_at_once_does_not_change_them(monkeypatch):
     values = np.random.default_rng(0).random(50)
     whole = mean_interval(values, draws=1000)
-    monkeypatch.setattr("seqtune.evaluation.bootstrap.NUMBERS_AT_ONCE", 4096)
+    monkeypatch.setattr("seqtune.evaluation.statistics.bootstrap.NUMBERS_AT_ONCE", 4096)
     assert mean_interval(values, draws=1000) == whole
 
 

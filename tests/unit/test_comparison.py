@@ -15,8 +15,8 @@ from seqtune.evaluation.answers import Answer
 from seqtune.evaluation.comparison import by_position, compare, pick_changes
 from seqtune.evaluation.figures import figures
 from seqtune.evaluation.headline import choose_headline
+from seqtune.evaluation.judging.preferring import prefer
 from seqtune.evaluation.judging.rehearsal import rehearse
-from seqtune.evaluation.preferring import prefer
 from seqtune.evaluation.scoring import Scored, Verdict
 from seqtune.evaluation.suite import GROUP, Suite
 from seqtune.report.compared import write_comparison

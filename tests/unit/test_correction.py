@@ -6,8 +6,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from seqtune.errors import DataError
-from seqtune.evaluation.correction import Reliability, corrected_share, reliability
-from seqtune.evaluation.statistics import share
+from seqtune.evaluation.statistics.correction import Reliability, corrected_share, reliability
+from seqtune.evaluation.statistics.measure import share
 
 
 def judge(hits, done, rejected, undone):

@@ -7,7 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqtune.errors import DataError, RecipeError
-from seqtune.evaluation.ifeval_constraints import (
+from seqtune.evaluation.scoring import Scored
+from seqtune.evaluation.suite import open_suite
+from seqtune.evaluation.suites.ifeval import instruction_accuracy, score_ifeval
+from seqtune.evaluation.tasks.ifeval_constraints import (
     CONSTRAINTS,
     count_sentences,
     find_constraint,
@@ -15,9 +18,6 @@ from seqtune.evaluation.ifeval_constraints import (
     is_loosely_followed,
     variants,
 )
-from seqtune.evaluation.scoring import Scored
-from seqtune.evaluation.suite import open_suite
-from seqtune.evaluation.suites.ifeval import instruction_accuracy, score_ifeval
 
 ABOUT_LANGUAGES = {"language:response_language", "change_case:english_capital", "change_case:english_lowercase"}
 
@@ -131,7 +131,7 @@ def test_plain_sentences_are_counted_one_by_one(sentences):
 
 def test_the_language_of_a_text_is_the_same_each_time():
     pytest.importorskip("langdetect", reason="langdetect is not installed")
-    from seqtune.evaluation.ifeval_constraints import detected
+    from seqtune.evaluation.tasks.ifeval_constraints import detected
 
     assert len({detected("Taxi Hotel Radio Taxi") for _ in range(5)}) == 1
     assert detected("1 + 2 = 3") is None

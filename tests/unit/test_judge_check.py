@@ -17,7 +17,7 @@ from seqtune.evaluation.judging.known import known_answers, right_answers
 from seqtune.evaluation.judging.llmbar import read_pairs
 from seqtune.evaluation.judging.qualification import BARS, NAME, choose_bars, find_qualification, gate
 from seqtune.evaluation.judging.trial import judge_check
-from seqtune.evaluation.statistics import share
+from seqtune.evaluation.statistics.measure import share
 from seqtune.llm.request import body_of, key_of
 from seqtune.llm.store import Store
 

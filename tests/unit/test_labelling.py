@@ -16,12 +16,12 @@ from seqtune.data.folder import write_json, write_lines
 from seqtune.data.writer import write
 from seqtune.errors import DataError, RecipeError, RunFolderError
 from seqtune.evaluation.answers import Answer
-from seqtune.evaluation.double_sampling import sampled_share
-from seqtune.evaluation.labelling import label_page, sample
-from seqtune.evaluation.labels import correct_by_labels, judgeable_answers, read_labels
+from seqtune.evaluation.labelling.labels import correct_by_labels, judgeable_answers, read_labels
+from seqtune.evaluation.labelling.page import label_page, sample
 from seqtune.evaluation.run import evaluate
 from seqtune.evaluation.scoring import Scored, Verdict, measures_of
-from seqtune.evaluation.statistics import share
+from seqtune.evaluation.statistics.double_sampling import sampled_share
+from seqtune.evaluation.statistics.measure import share
 
 JUDGE = "m | verdicts 1, quality 1"
 HOSTILE = """</script><script>document.title="taken"</script><img src=x onerror="document.title='taken'">

@@ -15,11 +15,11 @@ from seqtune.building.style import STYLES, ambiguous, join, marks
 from seqtune.data.example import Example, Origin, Step, Turn
 from seqtune.errors import RunFolderError
 from seqtune.evaluation.answers import Answer
-from seqtune.evaluation.bootstrap import Interval
 from seqtune.evaluation.figures import figures
 from seqtune.evaluation.headline import choose_headline
 from seqtune.evaluation.scoring import Scored, Verdict, measures_of
-from seqtune.evaluation.statistics import share
+from seqtune.evaluation.statistics.bootstrap import Interval
+from seqtune.evaluation.statistics.measure import share
 from seqtune.evaluation.tax import ChainTax
 from seqtune.report import write_report
 from seqtune.report.losses import SPEEDS, _speeds

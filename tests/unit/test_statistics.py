@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqtune.evaluation.statistics import share, wilson
+from seqtune.evaluation.statistics.measure import share, wilson
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqtune.errors import DataError, MissingExtraError, RecipeError
-from seqtune.evaluation import text as texts
-from seqtune.evaluation.items import gold_of
-from seqtune.evaluation.numerals import last_number, same_number
-from seqtune.evaluation.parts import parts
 from seqtune.evaluation.scoring import find_scorer
 from seqtune.evaluation.suite import open_suite
 from seqtune.evaluation.suites import commonsense_qa, gsm8k, mgsm, xquad
-from seqtune.evaluation.text import exact_match, lenient, marked, rouge_l, rouge_l_of_beginning, word_f1
+from seqtune.evaluation.tasks import text as texts
+from seqtune.evaluation.tasks.items import gold_of
+from seqtune.evaluation.tasks.numerals import last_number, same_number
+from seqtune.evaluation.tasks.parts import parts
+from seqtune.evaluation.tasks.text import exact_match, lenient, marked, rouge_l, rouge_l_of_beginning, word_f1
 
 CONTEXT = {
     "en": "The old mill stands on the river Orra. It was built in 1780 by two brothers and closed in 1931.",
@@ -297,7 +297,7 @@ def test_the_lenient_rule_gives_the_recorded_figures_of_xquad(shared, name, righ
     ],
 )
 def test_the_strict_figures_of_the_recorded_answers_stand_beside_them(shared, name, expected, monkeypatch):
-    monkeypatch.setattr("seqtune.evaluation.intermediate.has_chrf", lambda: False)  # which takes a second a file
+    monkeypatch.setattr("seqtune.evaluation.tasks.intermediate.has_chrf", lambda: False)  # which takes a second a file
     rows = recorded(shared, name)
     suite = open_suite(f"xquad:{name[-2:]}", data=shared / "xquad", options={"rows": rows})
     found = [find_scorer("xquad")(item, row["output"]).measures for item, row in zip(suite.items, rows, strict=True)]
@@ -305,7 +305,7 @@ def test_the_strict_figures_of_the_recorded_answers_stand_beside_them(shared, na
 
 
 def test_without_the_english_side_language_and_length_tell_nearly_the_same_of_the_step(shared, monkeypatch):
-    monkeypatch.setattr("seqtune.evaluation.intermediate.has_chrf", lambda: False)
+    monkeypatch.setattr("seqtune.evaluation.tasks.intermediate.has_chrf", lambda: False)
     same = told = 0
     for name in ("sit_zh", "it_de"):
         rows = recorded(shared, name)

@@ -12,10 +12,10 @@ from seqtune.cli.evaluation import UNCERTAIN, Json, Overwrite, Quiet
 from seqtune.errors import RecipeError, shorten
 
 if TYPE_CHECKING:
-    from seqtune.evaluation.bootstrap import Interval
     from seqtune.evaluation.comparison import Change, Comparison, Difference, Length, Slice
-    from seqtune.evaluation.preferring import Preferred
-    from seqtune.evaluation.statistics import Measure
+    from seqtune.evaluation.judging.preferring import Preferred
+    from seqtune.evaluation.statistics.bootstrap import Interval
+    from seqtune.evaluation.statistics.measure import Measure
 
 LONGEST = 200  # letters of a prompt or an answer
 
@@ -48,7 +48,7 @@ def compare(
     found = compare_runs(runs, measure=measure, force=force)
     preferred = None
     if judge and out:
-        from seqtune.evaluation.preferring import prefer
+        from seqtune.evaluation.judging.preferring import prefer
 
         with console.progress("compare", "pairs") as report:
             preferred = prefer(

@@ -12,12 +12,12 @@ from seqtune import console
 from seqtune.errors import shorten
 
 if TYPE_CHECKING:
-    from seqtune.evaluation.bootstrap import Interval
     from seqtune.evaluation.figures import Figures
     from seqtune.evaluation.judging.qualification import Trait
-    from seqtune.evaluation.labels import Correction
+    from seqtune.evaluation.labelling.labels import Correction
     from seqtune.evaluation.run import Evaluation
-    from seqtune.evaluation.statistics import Measure
+    from seqtune.evaluation.statistics.bootstrap import Interval
+    from seqtune.evaluation.statistics.measure import Measure
 
 UNCERTAIN = 3  # exit code: too few items could be scored
 WIDEST = 6  # measures in a table
@@ -253,9 +253,20 @@ def judge_check(
         raise typer.BadParameter(f"{form!r} is neither checklist nor original", param_hint="--form")
     with console.progress("judge-check", "questions") as report:
         done = check_judge(
-            judge, out=out, data=data, form="original" if form == "original" else "checklist", items=items, thresholds=_bars(threshold), seed=seed, limit=limit,
-            store=store, concurrency=concurrency, max_cost=max_cost, overwrite=overwrite, say=report,
-        )  # fmt: skip
+            judge,
+            out=out,
+            data=data,
+            form="original" if form == "original" else "checklist",
+            items=items,
+            thresholds=_bars(threshold),
+            seed=seed,
+            limit=limit,
+            store=store,
+            concurrency=concurrency,
+            max_cost=max_cost,
+            overwrite=overwrite,
+            say=report,
+        )
     found = done.qualification
     rows = [[one.name, _figure(one.figure), _bar(one), one.about] for one in found.traits]
     for note in found.notes:
@@ -295,7 +306,7 @@ def label(
     overwrite: Overwrite = False,
 ) -> None:
     """Write a page to label answers by hand: one file, no network; its labels are saved as labels.jsonl."""
-    from seqtune.evaluation.labelling import label_page
+    from seqtune.evaluation.labelling.page import label_page
 
     page = label_page(run, out=out, count=count, seed=seed, blind=not not_blind, overwrite=overwrite)
     console.result(f"open {page} in a browser, then: seqtune eval correct {run} labels.jsonl")
@@ -308,7 +319,7 @@ def correct(
     json: Json = False,
 ) -> None:
     """Correct a judge's figures by what people labelled, and say how far judge and people agree."""
-    from seqtune.evaluation.labels import correct_by_labels
+    from seqtune.evaluation.labelling.labels import correct_by_labels
 
     console.set_mode(json=json)
     found = correct_by_labels(run, labels)

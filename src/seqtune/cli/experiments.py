@@ -10,7 +10,7 @@ import typer
 from seqtune import console
 
 if TYPE_CHECKING:
-    from seqtune.evaluation.statistics import Measure
+    from seqtune.evaluation.statistics.measure import Measure
     from seqtune.experiment.results import Results
     from seqtune.experiment.run import Prospect
     from seqtune.training.loss import Loss

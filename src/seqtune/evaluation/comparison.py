@@ -12,13 +12,13 @@ import msgspec
 
 from seqtune.data.example import Example, prompt_text
 from seqtune.errors import RecipeError, did_you_mean
-from seqtune.evaluation.bootstrap import Interval, paired_bootstrap
 from seqtune.evaluation.figures import ALL, QUALITY, Figures
 from seqtune.evaluation.figures import measure as as_measure
 from seqtune.evaluation.headline import Headline
 from seqtune.evaluation.run_folders import RunFolder, check_alike, open_runs
-from seqtune.evaluation.statistics import Measure, share
-from seqtune.evaluation.suite import GROUP
+from seqtune.evaluation.statistics.bootstrap import Interval, paired_bootstrap
+from seqtune.evaluation.statistics.measure import Measure, share
+from seqtune.evaluation.suite import ASIDE, GROUP
 from seqtune.evaluation.tax import ChainTax
 
 Key = tuple[str, int | None]  # a split and a number of steps
@@ -272,7 +272,9 @@ def _group(example: Example) -> str:
 
 
 def _within(key: Key, items: Mapping[str, Example], steps: Mapping[str, int | None]) -> list[str]:
-    return [item for item, example in items.items() if key == (ALL, None) or key == (_group(example), steps[item])]
+    if key == (ALL, None):
+        return [item for item, example in items.items() if not example.meta.get(ASIDE)]
+    return [item for item, example in items.items() if key == (_group(example), steps[item])]
 
 
 # --- differences

@@ -9,8 +9,8 @@ import msgspec
 from seqtune.data.example import Example
 from seqtune.evaluation.answers import Answer
 from seqtune.evaluation.scoring import Scored
-from seqtune.evaluation.statistics import Measure, mean, share
-from seqtune.evaluation.suite import GROUP
+from seqtune.evaluation.statistics.measure import Measure, mean, share
+from seqtune.evaluation.suite import ASIDE, GROUP
 
 QUALITY = (1.0, 5.0)  # what `quality` runs from and to; every other measure runs from 0 to 1
 ALL = "all"  # what the figures of a whole suite are called
@@ -49,7 +49,8 @@ def figures(
     scored: Iterable[Scored],
     lengths: Mapping[str, int] | None = None,
 ) -> list[Figures]:
-    """One line for each split, in the order in which they come, and number of steps, and one for all together.
+    """One line for each split, in the order in which they come, and number of steps, and one for all together but those
+    that stand aside.
 
     Args:
         items: of the suite.
@@ -65,7 +66,8 @@ def figures(
     groups = [*dict.fromkeys(group for group, _ in splits)]
     in_order = sorted(splits, key=lambda key: (groups.index(key[0]), key[1] or 0))
     lines = [_figures(*key, splits[key], answers, by_item) for key in in_order]
-    return lines if len(lines) == 1 else [*lines, _figures(ALL, None, items, answers, by_item)]
+    counted = [item for item in items if not item.meta.get(ASIDE)]
+    return lines if len(lines) == 1 else [*lines, _figures(ALL, None, counted, answers, by_item)]
 
 
 def _figures(

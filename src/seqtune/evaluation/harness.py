@@ -19,7 +19,7 @@ from seqtune.data.folder import replacing, write_json
 from seqtune.errors import MissingExtraError, RecipeError, SeqtuneError, did_you_mean, shorten
 from seqtune.evaluation.answers import model_name
 from seqtune.evaluation.figures import Figures, measure
-from seqtune.evaluation.statistics import Measure
+from seqtune.evaluation.statistics.measure import Measure
 from seqtune.llm.endpoint import find_key, parse_endpoints
 from seqtune.training.model import Loaded, load, require_packages
 from seqtune.training.rendering import require_template

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from seqtune.evaluation.figures import ALL, Figures
-from seqtune.evaluation.statistics import Measure
+from seqtune.evaluation.statistics.measure import Measure
 
 ENOUGH = 0.95  # of the items must be scored
 

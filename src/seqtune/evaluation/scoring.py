@@ -12,7 +12,7 @@ from seqtune.building.checking import check_lines, check_steps
 from seqtune.building.gold import same_text
 from seqtune.data.example import Example
 from seqtune.errors import RecipeError
-from seqtune.evaluation.statistics import Measure
+from seqtune.evaluation.statistics.measure import Measure
 from seqtune.evaluation.suite import import_suite
 
 

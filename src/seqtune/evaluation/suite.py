@@ -22,6 +22,7 @@ from seqtune.errors import DataError, RecipeError, did_you_mean
 from seqtune.evaluation import suites as shipped
 
 GROUP = "group"  # the column of an item's `meta` that says which split it belongs to
+ASIDE = "aside"  # a column that is true for items which the figures of the whole suite leave out
 GOLD = "gold"  # the column that holds what a scorer compares with, where the output alone does not say it
 
 Maker = Callable[..., "Suite"]

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from seqtune.data.example import Example
-from seqtune.evaluation.bootstrap import Interval, paired_bootstrap
 from seqtune.evaluation.scoring import Scored
-from seqtune.evaluation.statistics import Measure, share
+from seqtune.evaluation.statistics.bootstrap import Interval, paired_bootstrap
+from seqtune.evaluation.statistics.measure import Measure, share
 from seqtune.evaluation.suites.generated_chains import SINGLES
 
 

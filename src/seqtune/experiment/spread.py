@@ -8,8 +8,8 @@ from statistics import NormalDist, fmean, stdev
 
 import msgspec
 
-from seqtune.evaluation.bootstrap import paired_bootstrap
 from seqtune.evaluation.figures import QUALITY, measure
+from seqtune.evaluation.statistics.bootstrap import paired_bootstrap
 
 Values = Mapping[str, float | None]  # item -> a measure of it
 

@@ -12,8 +12,8 @@ from markupsafe import Markup
 from seqtune.data.folder import replacing
 from seqtune.errors import SeqtuneError
 from seqtune.evaluation.comparison import Change, Comparison, Difference, Length, Slice, compare, pick_changes
-from seqtune.evaluation.preferences import LengthControlled, WinRate
-from seqtune.evaluation.preferring import Preferred
+from seqtune.evaluation.judging.preferring import Preferred
+from seqtune.evaluation.statistics.win_rates import LengthControlled, WinRate
 from seqtune.report.following import FEWEST, TITLES, model_name, place_label, row_labels
 from seqtune.report.plot import SERIES, Dot, Group, draw_differences
 from seqtune.report.runs import Run, read_mapping, read_object

@@ -12,7 +12,7 @@ from seqtune.evaluation.comparison import by_position
 from seqtune.evaluation.figures import ALL, Figures
 from seqtune.evaluation.headline import Headline
 from seqtune.evaluation.run import PROGRAM
-from seqtune.evaluation.statistics import Measure
+from seqtune.evaluation.statistics.measure import Measure
 from seqtune.evaluation.tax import ChainTax
 from seqtune.report.attempts import Book, Key, Trial, pick_trials, read_book
 from seqtune.report.plot import Dot, Group, draw_intervals, percent

@@ -32,7 +32,7 @@ from seqtune.evaluation.judging.original import judge_original
 from seqtune.evaluation.judging.phase import Form
 from seqtune.evaluation.judging.verdicts import judge_checklist
 from seqtune.evaluation.scoring import Scored, Verdict, find_scorer
-from seqtune.evaluation.statistics import Measure
+from seqtune.evaluation.statistics.measure import Measure
 from seqtune.evaluation.suite import Suite, open_suite, rows_suite
 from seqtune.llm.request import Message
 
@@ -228,7 +228,8 @@ def _withheld(name: str, figure: Measure) -> dict[str, float]:
 
 
 def _split(line: Figures) -> str:
-    return ", ".join(filter(None, [line.group, f"{line.steps} steps" if line.steps else ""]))
+    steps = f"{line.steps} step{'s' * (line.steps > 1)}" if line.steps else ""
+    return ", ".join(filter(None, [line.group, steps]))
 
 
 # --- scorers ---------------------------------------------------------------------------------------------------------

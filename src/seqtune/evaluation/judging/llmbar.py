@@ -15,7 +15,7 @@ import msgspec
 from seqtune.data.example import Example
 from seqtune.errors import DataError
 from seqtune.evaluation.judging.pairwise import PairVerdict
-from seqtune.evaluation.statistics import Measure, share
+from seqtune.evaluation.statistics.measure import Measure, share
 
 SUBSETS = ("Natural", "Neighbor", "GPTInst", "GPTOut", "Manual")
 EASY = "Natural"

@@ -12,7 +12,7 @@ from seqtune.data.example import Example, prompt_text
 from seqtune.evaluation.judging.asking import PROMPTS, Judge, Unreadable, ask_until_read, fence, sendable
 from seqtune.evaluation.judging.identity import judge_id, key_of
 from seqtune.evaluation.judging.marks import code_for, read_marks
-from seqtune.evaluation.preferences import Comparison
+from seqtune.evaluation.statistics.win_rates import Duel
 
 Winner = Literal["a", "b", "tie"]
 MAX_TOKENS = 1024
@@ -86,7 +86,7 @@ async def judge_pair(
 
 def as_comparisons(
     verdict: PairVerdict, model_a: str, model_b: str, length_a: float = 0.0, length_b: float = 0.0
-) -> tuple[Comparison, Comparison]:
+) -> tuple[Duel, Duel]:
     """Both orders as the statistics of preferences.py take them.
 
     Args:
@@ -98,8 +98,8 @@ def as_comparisons(
     a_first = None if verdict.a_first is None else for_a[verdict.a_first]
     b_first = None if verdict.b_first is None else 1 - for_a[verdict.b_first]
     return (
-        Comparison(verdict.item, model_a, model_b, a_first, length_a, length_b),
-        Comparison(verdict.item, model_b, model_a, b_first, length_b, length_a),
+        Duel(verdict.item, model_a, model_b, a_first, length_a, length_b),
+        Duel(verdict.item, model_b, model_a, b_first, length_b, length_a),
     )
 
 

@@ -29,7 +29,7 @@ from seqtune.evaluation.judging.phase import Form, Say, judge_budget
 from seqtune.evaluation.judging.qualification import NAME, Bar, Qualification, Settings, Trait, choose_bars, faults
 from seqtune.evaluation.judging.verdicts import judge_checklist
 from seqtune.evaluation.scoring import Scored
-from seqtune.evaluation.statistics import Measure, mean, share
+from seqtune.evaluation.statistics.measure import Measure, mean, share
 from seqtune.llm.asking import Script, Teacher, each, open_teacher
 from seqtune.llm.budget import Budget
 

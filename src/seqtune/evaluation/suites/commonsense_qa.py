@@ -9,8 +9,10 @@ from typing import Any
 
 from seqtune.data.example import Example
 from seqtune.errors import DataError, RecipeError
-from seqtune.evaluation.intermediate import repeated, verdicts, with_both
-from seqtune.evaluation.items import (
+from seqtune.evaluation.scoring import Findings, scorer
+from seqtune.evaluation.suite import Suite, suite
+from seqtune.evaluation.tasks.intermediate import repeated, verdicts, with_both
+from seqtune.evaluation.tasks.items import (
     Gold,
     apart,
     asked_in,
@@ -21,10 +23,8 @@ from seqtune.evaluation.items import (
     raw_rows,
     unknown_golds,
 )
-from seqtune.evaluation.parts import parts
-from seqtune.evaluation.scoring import Findings, scorer
-from seqtune.evaluation.suite import Suite, suite
-from seqtune.evaluation.text import plain_words
+from seqtune.evaluation.tasks.parts import parts
+from seqtune.evaluation.tasks.text import plain_words
 
 HUB = "tau/commonsense_qa:validation"  # the test split has no answers
 FORMS = ("repeat", "plain")

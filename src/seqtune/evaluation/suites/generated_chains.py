@@ -23,7 +23,7 @@ from seqtune.building.weaving import Means, Part, Table, apply, draw_operations,
 from seqtune.data.example import Example, Origin, Step
 from seqtune.data.reader import read
 from seqtune.errors import RecipeError
-from seqtune.evaluation.suite import GROUP, Suite, suite
+from seqtune.evaluation.suite import ASIDE, GROUP, Suite, suite
 
 HELD_OUT = 8  # one text in so many is for testing
 TRIES = 1000
@@ -389,4 +389,4 @@ def _single(item: Example, place: int) -> Example:
     source = Example("", text or "", origin=item.origin[:1])
     made = weave(source, [part], Means("operations", 1, rng.getrandbits(63), 0, "labelled", False, _no_table))
     assert isinstance(made, Example)
-    return msgspec.structs.replace(made, meta={GROUP: "single steps"})
+    return msgspec.structs.replace(made, meta={GROUP: "single steps", ASIDE: True})

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from seqtune.data.example import Example
 from seqtune.errors import RecipeError
-from seqtune.evaluation.intermediate import repeated, verdicts, with_both
-from seqtune.evaluation.items import (
+from seqtune.evaluation.scoring import Findings, scorer
+from seqtune.evaluation.suite import Suite, suite
+from seqtune.evaluation.tasks.intermediate import repeated, verdicts, with_both
+from seqtune.evaluation.tasks.items import (
     Gold,
     apart,
     asked_in,
@@ -19,10 +21,8 @@ from seqtune.evaluation.items import (
     raw_rows,
     unknown_golds,
 )
-from seqtune.evaluation.numerals import number_measures
-from seqtune.evaluation.parts import parts
-from seqtune.evaluation.scoring import Findings, scorer
-from seqtune.evaluation.suite import Suite, suite
+from seqtune.evaluation.tasks.numerals import number_measures
+from seqtune.evaluation.tasks.parts import parts
 
 HUB = "openai/gsm8k/main:test"
 FORMS = ("repeat", "plain")

@@ -13,10 +13,10 @@ from seqtune.data.example import Example, Step
 from seqtune.data.failure import Fault
 from seqtune.data.reader import read
 from seqtune.errors import DataError, RecipeError
-from seqtune.evaluation.ifeval_constraints import find_constraint, is_followed, is_loosely_followed
 from seqtune.evaluation.scoring import Findings, Scored, Verdict, pooling, scorer
-from seqtune.evaluation.statistics import Measure
+from seqtune.evaluation.statistics.measure import Measure
 from seqtune.evaluation.suite import Suite, suite
+from seqtune.evaluation.tasks.ifeval_constraints import find_constraint, is_followed, is_loosely_followed
 
 Row = Mapping[str, Any]
 MEASURES = ("prompt_strict", "instruction_strict", "prompt_loose", "instruction_loose")
@@ -95,7 +95,7 @@ def instruction_accuracy(scored: Sequence[Scored]) -> dict[str, Measure]:
     Args:
         scored: what `score_ifeval` said of the answers; what was not answered is not counted.
     """
-    from seqtune.evaluation.bootstrap import mean_interval  # numpy, which scoring need not wait for
+    from seqtune.evaluation.statistics.bootstrap import mean_interval  # numpy, which scoring need not wait for
 
     prompts = [place for place, one in enumerate(scored) for _ in one.steps]
     found = {}

@@ -11,8 +11,10 @@ import msgspec
 
 from seqtune.data.example import Example
 from seqtune.errors import DataError, RecipeError
-from seqtune.evaluation.intermediate import SAME, notes_of, repeated, translated, verdicts, with_both
-from seqtune.evaluation.items import (
+from seqtune.evaluation.scoring import Findings, scorer
+from seqtune.evaluation.suite import Suite, suite
+from seqtune.evaluation.tasks.intermediate import SAME, notes_of, repeated, translated, verdicts, with_both
+from seqtune.evaluation.tasks.items import (
     Gold,
     apart,
     asked_in,
@@ -24,10 +26,8 @@ from seqtune.evaluation.items import (
     raw_rows,
     unknown_golds,
 )
-from seqtune.evaluation.numerals import number_measures
-from seqtune.evaluation.parts import parts
-from seqtune.evaluation.scoring import Findings, scorer
-from seqtune.evaluation.suite import Suite, suite
+from seqtune.evaluation.tasks.numerals import number_measures
+from seqtune.evaluation.tasks.parts import parts
 
 LANGUAGES = ("bn", "de", "en", "es", "fr", "ja", "ru", "sw", "te", "th", "zh")
 HUB = "juletxara/mgsm/{language}:test"

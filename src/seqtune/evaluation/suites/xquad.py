@@ -11,8 +11,10 @@ from seqtune.data.example import Example
 from seqtune.data.failure import Failure
 from seqtune.data.reader import read
 from seqtune.errors import DataError
-from seqtune.evaluation.intermediate import notes_of, repeated, translated, verdicts, with_both
-from seqtune.evaluation.items import (
+from seqtune.evaluation.scoring import Findings, scorer
+from seqtune.evaluation.suite import Suite, suite
+from seqtune.evaluation.tasks.intermediate import notes_of, repeated, translated, verdicts, with_both
+from seqtune.evaluation.tasks.items import (
     Gold,
     apart,
     asked_in,
@@ -23,10 +25,8 @@ from seqtune.evaluation.items import (
     new_item,
     unknown_golds,
 )
-from seqtune.evaluation.parts import parts
-from seqtune.evaluation.scoring import Findings, scorer
-from seqtune.evaluation.suite import Suite, suite
-from seqtune.evaluation.text import exact_match, lenient, marked, word_f1
+from seqtune.evaluation.tasks.parts import parts
+from seqtune.evaluation.tasks.text import exact_match, lenient, marked, word_f1
 
 LANGUAGES = ("ar", "de", "el", "en", "es", "hi", "ro", "ru", "th", "tr", "vi", "zh")
 HUB = "google/xquad/xquad.{language}:validation"

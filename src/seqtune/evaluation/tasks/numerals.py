@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from fractions import Fraction
 
-from seqtune.evaluation.parts import Parts
+from seqtune.evaluation.tasks.parts import Parts
 
 # A blank parts thousands only before three digits; Indian grouping parts hundreds as well ("1,00,000").
 _NUMBER = re.compile(r"(?<![\d.,])\d+(?:[.,'’٫٬]\d+|[ \u00a0\u2009\u202f]\d{3}(?!\d))*")

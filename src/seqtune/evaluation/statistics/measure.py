@@ -47,7 +47,7 @@ def share(done: float, of: int, unscored: int = 0) -> Measure:
 
 def mean(values: Sequence[float], lowest: float, highest: float, unscored: int = 0) -> Measure:
     """A mean of values between two bounds, e.g. quality of 1 to 5, with its 95 % interval (by bootstrap)."""
-    from seqtune.evaluation.bootstrap import mean_interval  # numpy, which shares need not wait for
+    from seqtune.evaluation.statistics.bootstrap import mean_interval  # numpy, which shares need not wait for
 
     of, done = len(values), float(sum(values))
     items = of + unscored

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqtune.errors import DataError
-from seqtune.evaluation.bootstrap import Floats, Interval, mean_interval
+from seqtune.evaluation.statistics.bootstrap import Floats, Interval, mean_interval
 
 Places: TypeAlias = NDArray[np.intp]
 HARDNESS_PENALTY = 1.0  # a prompt moves the odds by about e, as the spread of a normal prior of 1
@@ -21,7 +21,7 @@ MOST_STEPS = 100
 CLOSE = 1e-8  # a step in log odds that no longer matters
 
 
-class Comparison(msgspec.Struct, frozen=True):
+class Duel(msgspec.Struct, frozen=True):
     """One verdict of a judge on two answers to a prompt.
 
     Args:
@@ -105,7 +105,7 @@ class _Meeting(NamedTuple):
 
 
 def win_rate(
-    comparisons: Iterable[Comparison],
+    comparisons: Iterable[Duel],
     model: str,
     against: str,
     *,
@@ -145,7 +145,7 @@ def win_rate(
 
 
 def length_controlled(
-    comparisons: Iterable[Comparison], baseline: str, *, both_orders: bool = True, confidence: float = 0.95
+    comparisons: Iterable[Duel], baseline: str, *, both_orders: bool = True, confidence: float = 0.95
 ) -> LengthControlled:
     """Win rates at equal length of all models against one, from one logistic model of all verdicts.
 
@@ -188,16 +188,16 @@ def length_controlled(
     )
 
 
-def _meetings(comparisons: Iterable[Comparison]) -> list[_Meeting]:
+def _meetings(comparisons: Iterable[Duel]) -> list[_Meeting]:
     """A meeting for each prompt and pair, in the order in which they come."""
-    found: dict[tuple[str, str, str], list[Comparison]] = defaultdict(list)
+    found: dict[tuple[str, str, str], list[Duel]] = defaultdict(list)
     for one in comparisons:
         a, b = sorted((one.first, one.second))
         found[one.prompt, a, b].append(one)
     return [_meeting(*key, ones) for key, ones in found.items()]
 
 
-def _meeting(prompt: str, a: str, b: str, ones: Sequence[Comparison]) -> _Meeting:
+def _meeting(prompt: str, a: str, b: str, ones: Sequence[Duel]) -> _Meeting:
     first = [one.preference for one in ones if one.first == a and one.preference is not None]
     second = [1 - one.preference for one in ones if one.first == b and one.preference is not None]
     longer = [(one.first_length - one.second_length) * (1 if one.first == a else -1) for one in ones]

@@ -9,7 +9,7 @@ from statistics import NormalDist
 import msgspec
 
 from seqtune.errors import DataError
-from seqtune.evaluation.statistics import Measure, share
+from seqtune.evaluation.statistics.measure import Measure, share
 
 
 class Reliability(msgspec.Struct, frozen=True):

@@ -13,14 +13,14 @@ from seqtune.data.example import Example, prompt_text
 from seqtune.data.folder import read_summary
 from seqtune.data.reader import read
 from seqtune.errors import DataError, RunFolderError
-from seqtune.evaluation.agreement import cohen_kappa, krippendorff_alpha
-from seqtune.evaluation.bootstrap import Interval
-from seqtune.evaluation.correction import Corrected, Reliability, corrected_share, reliability
-from seqtune.evaluation.double_sampling import sampled_share
 from seqtune.evaluation.ledger import open_ledger
 from seqtune.evaluation.run import read_answers
 from seqtune.evaluation.scoring import Scored
-from seqtune.evaluation.statistics import Measure, share
+from seqtune.evaluation.statistics.agreement import cohen_kappa, krippendorff_alpha
+from seqtune.evaluation.statistics.bootstrap import Interval
+from seqtune.evaluation.statistics.correction import Corrected, Reliability, corrected_share, reliability
+from seqtune.evaluation.statistics.double_sampling import sampled_share
+from seqtune.evaluation.statistics.measure import Measure, share
 
 WHOLE = 0  # the place of the one question where an item has no steps: is everything done that was asked?
 

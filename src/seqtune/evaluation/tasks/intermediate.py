@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from seqtune.building.language import language
 from seqtune.data.example import Example
-from seqtune.evaluation.items import Gold, gold_of
-from seqtune.evaluation.parts import Parts
 from seqtune.evaluation.scoring import Findings, Verdict, measures_of
-from seqtune.evaluation.text import chrf, has_chrf, rouge_l_of_beginning
+from seqtune.evaluation.tasks.items import Gold, gold_of
+from seqtune.evaluation.tasks.parts import Parts
+from seqtune.evaluation.tasks.text import chrf, has_chrf, rouge_l_of_beginning
 
 REPEATED = 0.8  # ROUGE-L from which a text counts as repeated: a word in five may be lost
 SAME = 0.5  # ROUGE-L above which a translated question is that question, as the authors have it for MGSM

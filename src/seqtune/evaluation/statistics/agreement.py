@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from seqtune.evaluation.bootstrap import Floats, Interval
+from seqtune.evaluation.statistics.bootstrap import Floats, Interval
 
 Level: TypeAlias = Literal["nominal", "ordinal", "interval"]
 Label: TypeAlias = Hashable | None

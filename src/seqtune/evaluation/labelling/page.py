@@ -16,7 +16,7 @@ from markupsafe import Markup
 from seqtune.data.example import prompt_text
 from seqtune.data.folder import replacing
 from seqtune.errors import RecipeError, RunFolderError
-from seqtune.evaluation.labels import WHOLE, Shown, judgeable_answers
+from seqtune.evaluation.labelling.labels import WHOLE, Shown, judgeable_answers
 from seqtune.evaluation.suite import GROUP
 
 NAME = "label.html"
@@ -114,23 +114,26 @@ def _words(done: bool | None) -> str:
 
 
 def _render(cards: Sequence[_Card]) -> str:
-    style, script = _part("labelling.css"), _part("labelling.js")
+    style, script = _part("page.css"), _part("page.js")
     environment = Environment(
-        loader=PackageLoader("seqtune.evaluation", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        loader=PackageLoader("seqtune.evaluation.labelling", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
         lstrip_blocks=True,
-    )  # fmt: skip
+    )
     key = hashlib.sha256("".join(card.hash for card in cards).encode()).hexdigest()[:16]
     # The policy lets in nothing but the two parts by their hashes, so that nothing in an answer can run, or call home.
     policy = f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; img-src data:; " + (
         "base-uri 'none'; form-action 'none'"
     )
-    return environment.get_template("labelling.html").render(
+    return environment.get_template("page.html").render(
         cards=cards, style=Markup(style), script=Markup(script), policy=policy, key=key, whole=WHOLE
     )
 
 
 def _part(name: str) -> str:
-    return resources.files("seqtune.evaluation").joinpath(name).read_text("utf-8")
+    return resources.files("seqtune.evaluation.labelling").joinpath(name).read_text("utf-8")
 
 
 def _hash(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from seqtune.evaluation.statistics import Measure, wilson
+from seqtune.evaluation.statistics.measure import Measure, wilson
 
 FEWEST = 10  # labels: with fewer, how judge and people go together is a guess
 

@@ -7,15 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqtune.errors import DataError
-from seqtune.evaluation.preferences import Comparison, length_controlled, win_rate
+from seqtune.evaluation.statistics.win_rates import Duel, length_controlled, win_rate
 
 verdicts = st.sampled_from([0.0, 0.5, 1.0, None])
 
 
 def both(prompt, preference, swapped, lengths=(0, 0), model="ours", against="base"):
     """Two verdicts on one prompt: the model's preference when it is first, and when it is second."""
-    yield Comparison(prompt, model, against, preference, *lengths)
-    yield Comparison(prompt, against, model, None if swapped is None else 1 - swapped, *reversed(lengths))
+    yield Duel(prompt, model, against, preference, *lengths)
+    yield Duel(prompt, against, model, None if swapped is None else 1 - swapped, *reversed(lengths))
 
 
 def comparisons(pairs):
@@ -163,6 +163,6 @@ def test_results_are_written_as_json_and_read_again():
 
 def test_impossible_verdicts_are_refused():
     with pytest.raises(ValueError, match="'p': a preference of"):
-        Comparison("p", "a", "b", 1.5)
+        Duel("p", "a", "b", 1.5)
     with pytest.raises(ValueError, match="'a' is compared with itself"):
-        Comparison("p", "a", "a", 1.0)
+        Duel("p", "a", "a", 1.0)

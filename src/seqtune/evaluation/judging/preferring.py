@@ -20,8 +20,8 @@ from seqtune.evaluation.judging.identity import judge_id, key_of
 from seqtune.evaluation.judging.pairwise import PairVerdict, as_comparisons, judge_pair
 from seqtune.evaluation.judging.phase import judge_budget
 from seqtune.evaluation.ledger import Ledger, open_ledger
-from seqtune.evaluation.preferences import Comparison, LengthControlled, WinRate, length_controlled, win_rate
 from seqtune.evaluation.run_folders import RunFolder, check_alike, open_runs
+from seqtune.evaluation.statistics.win_rates import Duel, LengthControlled, WinRate, length_controlled, win_rate
 from seqtune.llm.asking import each, open_teacher
 from seqtune.llm.budget import Budget
 
@@ -191,13 +191,13 @@ def _described(
     )
 
 
-def _comparisons(pair: _Pair, verdict: PairVerdict, first: RunFolder) -> tuple[Comparison, Comparison]:
+def _comparisons(pair: _Pair, verdict: PairVerdict, first: RunFolder) -> tuple[Duel, Duel]:
     # In characters: models do not cut text into the same tokens, nor do all languages put blanks between words.
     lengths = len(pair.answer), len(pair.first_answer)
     return as_comparisons(verdict, pair.run.name, first.name, *map(float, lengths))
 
 
-def _known(told: Sequence[Comparison], rates: Sequence[WinRate]) -> list[Comparison]:
+def _known(told: Sequence[Duel], rates: Sequence[WinRate]) -> list[Duel]:
     """Without runs of which nothing could be told, which no fit can place."""
     unknown = {rate.model for rate in rates if not rate.rate.of}
     return [one for one in told if not {one.first, one.second} & unknown]

@@ -1,0 +1,1 @@
+"""How far a sample can say something: intervals, bootstrap, agreement, corrected rates, win rates."""
