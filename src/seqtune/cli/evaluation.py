@@ -155,7 +155,9 @@ def _figure(measure: Measure) -> str:
 
 
 def _length(line: Figures) -> str:
-    return f"{line.mean_words:.0f} words" if line.mean_tokens is None else f"{line.mean_tokens:.0f} tokens"
+    if line.mean_tokens is not None:
+        return f"{line.mean_tokens:.0f} tokens"
+    return f"{line.mean_words:.0f} words" if line.mean_words else "-"
 
 
 checklists = typer.Typer(
