@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from seqtune.data.writer import write
     from seqtune.errors import SeqtuneError
     from seqtune.evaluation.comparison import compare
-    from seqtune.evaluation.run import Evaluation, evaluate
+    from seqtune.evaluation.outcome import Evaluation
+    from seqtune.evaluation.run import evaluate
     from seqtune.evaluation.suite import Suite
     from seqtune.experiment.run import run_experiment
     from seqtune.report.page import write_report
@@ -27,7 +28,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Build": "building.engine",
     "Draft": "building.draft",
-    "Evaluation": "evaluation.run",
+    "Evaluation": "evaluation.outcome",
     "Example": "data.example",
     "Means": "building.weaving",
     "Operation": "building.gold",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from seqtune.evaluation.figures import Figures
     from seqtune.evaluation.judging.qualification import Trait
     from seqtune.evaluation.labelling.labels import Correction
-    from seqtune.evaluation.run import Evaluation
+    from seqtune.evaluation.outcome import Evaluation
     from seqtune.evaluation.statistics.bootstrap import Interval
     from seqtune.evaluation.statistics.measure import Measure
 
@@ -104,8 +104,12 @@ def evaluate(
     given |= {"store": store, "concurrency": concurrency, "max_cost": max_cost, "judge_check": judge_check}
     given |= {"singles": singles or None, "told": told or None}
     options = section_options("evaluate", EvaluateSettings, recipe, set_ or (), given)
-    with console.progress("eval", "items") as report:
-        done = run_evaluation(**options, say=lambda items: report(items))
+    try:
+        with console.progress("eval", "items") as report:
+            done = run_evaluation(**options, say=lambda items: report(items))
+    except KeyboardInterrupt:
+        console.complain("stopped: what was answered and judged is kept; the same command goes on from here")
+        raise typer.Exit(130) from None
     _show(done)
     console.result_json(done)
     if done.headline and done.headline.refused:
@@ -120,7 +124,10 @@ def _numbers(given: list[str] | None) -> list[int] | None:
         low, dots, high = part.partition("..")
         if not low.strip().isdecimal() or (dots and not high.strip().isdecimal()):
             raise typer.BadParameter(f"{part!r} is no number, and no range such as 1..5", param_hint="--steps")
-        found += range(int(low), int(high) + 1) if dots else [int(low)]
+        numbers = [*range(int(low), int(high) + 1)] if dots else [int(low)]
+        if not numbers:
+            raise typer.BadParameter(f"{part!r} holds no number: write the smaller one first", param_hint="--steps")
+        found += numbers
     return found or None
 
 

@@ -92,6 +92,14 @@ def _decode_summary(path: Path) -> dict[str, Any]:
     return summary
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty where there is none that can be read."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return {}
+
+
 def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
     """Write `run.json`; a run writes it last, with `finished: true`, so that a killed run never looks whole."""
     write_json(path / SUMMARY, dict(summary))

@@ -12,7 +12,7 @@ import msgspec
 import xxhash
 
 from seqtune.data.example import Example, messages
-from seqtune.data.folder import write_lines
+from seqtune.data.folder import read_object, write_lines
 from seqtune.errors import RecipeError, TeacherError
 from seqtune.evaluation.answers import Answer, answer_batches, model_name
 from seqtune.evaluation.ledger import Ledger, open_ledger
@@ -23,6 +23,7 @@ from seqtune.llm.request import Message, Request
 from seqtune.training.model import Loaded
 
 Say = Callable[[int], object]
+MODEL_FILES = (".safetensors", ".bin", ".json", ".jinja", ".model")  # what changes what a model in a folder says
 SERVED = ("http://", "https://", "vllm:", "litellm:", "scripted:")  # models that are asked, not loaded
 
 
@@ -35,12 +36,13 @@ class Unanswered(msgspec.Struct, frozen=True):
 
 
 class Answering(NamedTuple):
-    """How a model is asked; all of it but the last two is part of an answer's key.
+    """How a model is asked; `max_new_tokens` is part of an answer's key.
 
     Args:
         max_new_tokens: where an answer is stopped.
         batch_size: items that a local model answers at once.
-        store: the reply store of a served model; its own file in the run folder by default.
+        store: the reply store of a served model; its own file in the run folder by default. It tells models apart by
+            their names, so that two servers with one name for two models need two stores.
         concurrency: the most requests in flight to a served model.
     """
 
@@ -87,12 +89,24 @@ def prompt_of(item: Example) -> list[dict[str, Any]]:
     return turns[:-1] if turns and turns[-1]["role"] == "assistant" else turns
 
 
-def _weights(model: str | Path | Loaded) -> list[tuple[str, int, int]]:
-    """What tells a folder's weights from those that were there before: names, sizes and times."""
-    if isinstance(model, Loaded) or not Path(model).is_dir():
+def _weights(model: str | Path | Loaded) -> list[tuple[str, int, int]] | str:
+    """What tells a model from others of its name: files with sizes and times, or some numbers of each weight."""
+    if isinstance(model, Loaded):
+        return _sampled_weights(model)
+    folder = Path(str(model).removeprefix("hf:"))
+    if not folder.is_dir():
         return []
-    files = sorted(Path(model).glob("*.safetensors"))
-    return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    base = read_object(folder / "adapter_config.json").get("base_model_name_or_path", "")
+    folders = [folder, *([Path(base)] if base and Path(base).is_dir() else [])]
+    files = [file for one in folders for file in sorted(one.iterdir()) if file.suffix in MODEL_FILES]
+    return [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+
+
+def _sampled_weights(model: Loaded) -> str:
+    found = xxhash.xxh3_128()
+    for name, weight in model.model.named_parameters():
+        found.update(f"{name} {tuple(weight.shape)} {weight.detach().flatten()[:8].tolist()}".encode())
+    return found.hexdigest()
 
 
 def _ask_local(
@@ -138,7 +152,7 @@ async def _ask_served(
 
         async with aclosing(each(one, waiting, in_flight=2 * how.concurrency)) as outcomes:
             async for item, outcome in outcomes:
-                if isinstance(outcome, Failed):
+                if isinstance(outcome, Failed) and outcome.reason != "empty":
                     if outcome.stops:
                         raise TeacherError(f"{spec}: {outcome}", fix="mend it and run the same command again")
                     unanswered.append(Unanswered(item.id, spec, str(outcome)))
@@ -158,7 +172,9 @@ def _request(ask: Teacher, item: Example, how: Answering) -> Request:
     return Request(model=ask.model, messages=said, temperature=0.0, max_tokens=how.max_new_tokens, cut_ok=True)
 
 
-def _served(item: Example, spec: str, reply: Reply, key: str) -> Answer:
+def _served(item: Example, spec: str, reply: Reply | Failed, key: str) -> Answer:
+    if isinstance(reply, Failed):  # it said nothing however often it was asked, which is an answer, and a wrong one
+        return Answer(item.id, spec, "", 0, key=key)
     tokens = reply.completion_tokens or None
     return Answer(item.id, spec, reply.text, tokens, reply.finish_reason == "length", key)
 

@@ -6,84 +6,73 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from inspect import signature
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 import xxhash
 
-from seqtune.data.folder import claim_folder, read_summary, versions, write_json, write_lines, write_summary
+from seqtune.building.checking import is_checkable
+from seqtune.data.folder import (
+    SUMMARY,
+    claim_folder,
+    read_object,
+    read_summary,
+    versions,
+    write_json,
+    write_lines,
+    write_summary,
+)
 from seqtune.data.reader import read
 from seqtune.data.writer import write
 from seqtune.errors import RecipeError, RunFolderError, did_you_mean
 from seqtune.evaluation.answering import Answering, answer_suite
 from seqtune.evaluation.answers import Answer, model_name
-from seqtune.evaluation.figures import Figures, figures
-from seqtune.evaluation.harness import run_harness
-from seqtune.evaluation.headline import Headline, choose_headline
-from seqtune.evaluation.judging.phase import Form, Judged, Judging, judge_budget, judge_suite
-from seqtune.evaluation.judging.qualification import UNCHECKED, find_qualification, gate
-from seqtune.evaluation.ledger import open_ledger
+from seqtune.evaluation.figures import figures
+from seqtune.evaluation.headline import choose_headline
+from seqtune.evaluation.judging.phase import Form, Judged, Judging, judge_budget, judge_suite, require_steps
+from seqtune.evaluation.judging.qualification import UNCHECKED, Qualification, find_qualification, gate
+from seqtune.evaluation.ledger import open_ledger, read_records
+from seqtune.evaluation.outcome import Evaluation
 from seqtune.evaluation.responses import find_data, match, read_responses
 from seqtune.evaluation.scoring import Scored, find_pooling, find_scorer
+from seqtune.evaluation.standard import HARNESS, evaluate_by_harness
 from seqtune.evaluation.suite import Suite, open_suite, takes_rows
 from seqtune.evaluation.suite import by_length as split_by_length
-from seqtune.evaluation.tax import ChainTax, chain_taxes
+from seqtune.evaluation.tax import chain_taxes
 from seqtune.training.model import PACKAGES, Loaded
 
 Phase = Literal["both", "answer", "judge"]
 Say = Callable[[int], object]
 
-HARNESS = "lm_eval:"  # what names the tasks of lm-evaluation-harness
+STRICT = "strict"  # what a judge is quoted by; in the original form, which knows no steps, the first of its measures
+STEPS = "steps"  # the scorer of items with steps
 PROGRAM = "program"  # who scored where no judge did
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """What an evaluation found.
-
-    Args:
-        out: the run folder: items.jsonl, answers.jsonl, verdicts.jsonl, metrics.json, run.json.
-        model, suite: what was asked, and with what.
-        judge: who scored the answers: "program", or a judge with its form and checklist; "" where nobody did yet.
-        items, answered: how many items there are, and how many of them the model answered.
-        headline: the one figure to quote, or why none may be; None where nothing was scored yet.
-        figures: a line for each split and number of steps, and one for all.
-        chain_taxes: of the suite `chains` with `singles`: what steps lose by standing in a chain.
-        notes: what the reader has to know.
-        wall_s: how long it took; cpu_s: processor seconds of all threads.
-    """
-
-    out: Path
-    model: str
-    suite: str
-    judge: str
-    items: int
-    answered: int
-    headline: Headline | None
-    figures: tuple[Figures, ...]
-    chain_taxes: tuple[ChainTax, ...]
-    notes: tuple[str, ...]
-    wall_s: float
-    cpu_s: float
-
-
-@dataclass(frozen=True)
 class Task:
-    """Items, who answers them, the longest answer in tokens, and the answers that are known."""
+    """Items, who answers them, the longest answer in tokens, and the answers that are known.
+
+    `responses` is the hash of answers that somebody else made.
+    """
 
     model: str
     suite: Suite
     max_new_tokens: int
     answers: Mapping[str, Answer]
     notes: tuple[str, ...] = ()
+    responses: str = ""
 
     @property
     def settings(self) -> dict[str, Any]:
         """What makes two runs the same, and what scoring them later needs."""
         suite = {"suite": self.suite.name, "items": self.suite.hash, "scorer": self.suite.scorer}
-        return {"model": self.model, **suite, "headline": self.suite.headline, "max_new_tokens": self.max_new_tokens}
+        return {"model": self.model, **suite, "headline": self.suite.headline, **self._asked}
+
+    @property
+    def _asked(self) -> dict[str, Any]:
+        return {"responses": self.responses} if self.responses else {"max_new_tokens": self.max_new_tokens}
 
     @property
     def fingerprint(self) -> str:
@@ -136,6 +125,7 @@ def evaluate(
         judge_check: what `judge_check` wrote of this judge; one that failed gives no headline.
         max_cost, max_requests, price: the most US dollars and requests for the judge, and what its tokens cost.
         phase: "answer" stops before anything is scored; "judge" scores what the folder holds, whatever else is given.
+            Where "both" is stopped in its second half, "judge" goes on as well.
         by_length: split the items by the length of their prompts, into so many ranges.
         batch_size, max_new_tokens, store, concurrency: see `Answering`.
         overwrite: take the folder whatever it holds.
@@ -149,70 +139,68 @@ def evaluate(
         BudgetSpent: the judge would go over its budget; the same call with a larger one goes on.
         MissingExtraError: torch or transformers is not installed.
     """
-    wall, cpu = time.perf_counter(), time.process_time()
-    folder = Path(out)
-    if str(suite).startswith(HARNESS):
-        tasks = str(suite).removeprefix(HARNESS).split(",")
-        given = {"batch_size": batch_size, "data": data, **(options or {}), **more}
-        return _through_harness(model, tasks, folder, given, overwrite=overwrite)
-    kept = store or folder / "replies.sqlite"
-    budget = judge_budget(judge or "", max_cost, max_requests, price)
-    judging = Judging(judge, form, checklist, unapproved, quality, kept, concurrency, budget) if judge else None
+    if phase not in get_args(Phase):
+        near = did_you_mean(phase, get_args(Phase))
+        raise RecipeError(f"phase is {phase!r}{near}", fix=f"choose from {', '.join(get_args(Phase))}")
+    started = time.perf_counter(), time.process_time()
+    folder, options = Path(out), {**(options or {}), **more}
+    if isinstance(suite, str) and suite.startswith(HARNESS):
+        _refuse_for_harness(responses=responses, judge=judge, by_length=by_length, phase=phase != "both")
+        return evaluate_by_harness(
+            model, suite, folder, {**options, "batch_size": batch_size, "data": data}, overwrite=overwrite
+        )
+    judging = None
+    if judge:
+        kept, budget = store or folder / "replies.sqlite", judge_budget(judge, max_cost, max_requests, price)
+        judging = Judging(judge, form, checklist, unapproved, quality, kept, concurrency, budget)
+    qualification = find_qualification(judge_check) if judge_check else None
     if phase == "judge":
         task = _kept_task(folder)
     else:
-        task = _new_task(model, suite, responses, columns, data, {**(options or {}), **more}, max_new_tokens)
+        task = _new_task(model, suite, responses, columns, data, options, max_new_tokens)
         task = replace(task, suite=split_by_length(task.suite, by_length)) if by_length else task
-        claim_folder(folder, "eval", task.fingerprint, overwrite=overwrite)
-        write(task.suite.items, folder / "items.jsonl")
-        if model is None:
-            write_lines(folder / "answers.jsonl", task.answers.values())
-        else:
-            how = Answering(max_new_tokens, batch_size, store, concurrency)
-            task = replace(task, answers=answer_suite(model, task.suite, folder, how, say))
-    judged = None if phase == "answer" else _judged(folder, task, judging, say)
-    done = _described(folder, task, judged, time.perf_counter() - wall, time.process_time() - cpu)
-    if judge and done.headline:
-        done = _gated(done, done.headline, judge_check)
-    _write(done, task)
+    if phase != "answer":
+        require_steps(task.suite, judging)  # before anything is asked
+    if phase != "judge":
+        how = Answering(max_new_tokens, batch_size, store, concurrency)
+        task = _answered(task, model, folder, how, say, overwrite=overwrite)
+        done = _described(folder, task, None, started)
+        _write(done, task)  # so that "judge" can go on from here, whatever stops the rest
+    if phase != "answer":
+        done = _described(folder, task, _judged(folder, task, judging, say), started)
+        done = _gated(done, qualification) if judging else done
+        _write(done, task)
     return done
 
 
-def _through_harness(
-    model: str | Path | Loaded | None, tasks: list[str], folder: Path, options: dict[str, Any], *, overwrite: bool
-) -> Evaluation:
-    """Standard benchmarks as lm-evaluation-harness asks and scores them; only the figures are of our form."""
-    if model is None:
-        raise RecipeError("the harness asks a model itself", fix="give --model NAME")
-    wall, cpu = time.perf_counter(), time.process_time()
-    known = signature(run_harness).parameters
-    for option in options:
-        if option not in known:
-            hint = did_you_mean(option, known)
-            raise RecipeError(f"suite 'lm_eval' has no option {option!r}{hint}", fix="leave it out")
-    name, suite = model_name(model), f"{HARNESS}{','.join(tasks)}"
-    settings = {"model": name, "suite": suite, "options": options}
-    fingerprint = xxhash.xxh3_128_hexdigest(msgspec.json.encode(settings, enc_hook=str))
-    claim_folder(folder, "eval", fingerprint, overwrite=overwrite)
-    lines = run_harness(model, tasks, out=folder, **options)
-    done = Evaluation(
-        out=folder,
-        model=name,
-        suite=suite,
-        judge="lm_eval",
-        items=sum(line.items for line in lines),
-        answered=sum(line.answered for line in lines),
-        headline=None,
-        figures=tuple(lines),
-        chain_taxes=(),
-        notes=(),
-        wall_s=time.perf_counter() - wall,
-        cpu_s=time.process_time() - cpu,
-    )
-    summary = {"command": "eval", "fingerprint": fingerprint, "finished": True, "settings": settings}
-    spent = {"items": done.items, "wall_s": done.wall_s, "cpu_s": done.cpu_s}
-    write_summary(folder, {**summary, **spent, "versions": {**_versions(), **versions("lm_eval")}})
-    return done
+def _refuse_for_harness(**given: object) -> None:
+    if unfit := [name for name, value in given.items() if value]:
+        raise RecipeError(f"{unfit[0]} is not for {HARNESS}...", fix="leave it out: the harness asks and scores itself")
+
+
+def _answered(
+    task: Task, model: str | Path | Loaded | None, folder: Path, how: Answering, say: Say | None, *, overwrite: bool
+) -> Task:
+    """The task with all answers, which are written."""
+    _claim(folder, task, overwrite=overwrite)
+    if model is not None:
+        return replace(task, answers=answer_suite(model, task.suite, folder, how, say))
+    write_lines(folder / "answers.jsonl", task.answers.values())
+    return task
+
+
+def _claim(folder: Path, task: Task, *, overwrite: bool) -> None:
+    """Make the folder this run's: what another one left in it is gone, and figures of earlier answers are, too.
+
+    Raises:
+        RunFolderError: it holds something else, and is not to be overwritten.
+    """
+    before = read_object(folder / SUMMARY).get("fingerprint")
+    claim_folder(folder, "eval", task.fingerprint, overwrite=overwrite)
+    ledgers = ("answers.jsonl", "verdicts.jsonl", "unanswered.jsonl") if before != task.fingerprint else ()
+    for name in ("metrics.json", *ledgers):
+        (folder / name).unlink(missing_ok=True)
+    write(task.suite.items, folder / "items.jsonl")
 
 
 def _new_task(
@@ -236,7 +224,8 @@ def _new_task(
     chosen = suite if isinstance(suite, Suite) else open_suite(suite, data=data or found, options=rows | options)
     answers, notes = match(given, chosen.items, from_rows=bool(rows))
     notes += [f"the suite's data were found in {found} (--data names others)"] if found else []
-    return Task(given.model, chosen, max_new_tokens, answers, (*chosen.notes, *given.notes, *notes))
+    told = xxhash.xxh3_128_hexdigest("".join(answer.key for answer in answers.values()).encode())
+    return Task(given.model, chosen, max_new_tokens, answers, (*chosen.notes, *given.notes, *notes), told)
 
 
 def _kept_task(folder: Path) -> Task:
@@ -255,7 +244,12 @@ def _kept_task(folder: Path) -> Task:
         fix = "run `seqtune eval` again from the start, into another folder"
         raise RunFolderError("items.jsonl was changed since the answers were made", where=str(folder), fix=fix)
     return Task(
-        settings["model"], suite, settings["max_new_tokens"], read_answers(folder), tuple(summary.get("task_notes", ()))
+        settings["model"],
+        suite,
+        settings.get("max_new_tokens", 0),
+        read_answers(folder),
+        tuple(summary.get("task_notes", ())),
+        settings.get("responses", ""),
     )
 
 
@@ -265,8 +259,7 @@ def read_answers(folder: Path) -> dict[str, Answer]:
     Raises:
         DataError: a line that is no answer.
     """
-    with open_ledger(folder / "answers.jsonl", Answer) as ledger:
-        return {answer.item: answer for answer in ledger}
+    return {answer.item: answer for answer in read_records(folder / "answers.jsonl", Answer)}
 
 
 def _judged(folder: Path, task: Task, judging: Judging | None, say: Say | None) -> Judged:
@@ -276,7 +269,14 @@ def _judged(folder: Path, task: Task, judging: Judging | None, say: Say | None) 
             return judge_suite(task.suite, task.answers, ledger, judging, say)
         scored = score_suite(task.suite, task.answers)
         ledger.add(scored)
-        return Judged(PROGRAM, task.suite.items, tuple(scored), {}, ())
+        return Judged(PROGRAM, task.suite.items, tuple(scored), {}, _open_steps(task.suite))
+
+
+def _open_steps(suite: Suite) -> tuple[str, ...]:
+    """A note of the steps that no program can check."""
+    count = sum(not is_checkable(step) for item in suite.items for step in item.steps) if suite.scorer == STEPS else 0
+    why = "whether all steps of an item are done can only be told by a judge"
+    return (f"{count:,} steps have no check: {why}",) if count else ()
 
 
 def score_suite(suite: Suite, answers: Mapping[str, Answer]) -> list[Scored]:
@@ -298,11 +298,14 @@ def score_suite(suite: Suite, answers: Mapping[str, Answer]) -> list[Scored]:
     return scored
 
 
-def _described(folder: Path, task: Task, judged: Judged | None, wall_s: float, cpu_s: float) -> Evaluation:
+def _described(folder: Path, task: Task, judged: Judged | None, started: tuple[float, float]) -> Evaluation:
+    """What was found; `started` is the wall and the processor clock at the start."""
     items = judged.items if judged else task.suite.items
     scored = judged.scored if judged else ()
     lines = figures(items, task.answers, scored, judged.lengths if judged else None)
-    if judged and judged.judge == PROGRAM and (pooled := find_pooling(task.suite.scorer)):
+    by_program = judged is not None and judged.judge == PROGRAM
+    measure = task.suite.headline if by_program else STRICT
+    if by_program and (pooled := find_pooling(task.suite.scorer)):
         lines[-1] = msgspec.structs.replace(lines[-1], measures={**lines[-1].measures, **pooled(scored)})
     return Evaluation(
         out=folder,
@@ -311,20 +314,20 @@ def _described(folder: Path, task: Task, judged: Judged | None, wall_s: float, c
         judge=judged.judge if judged else "",
         items=len(task.suite.items),
         answered=len(task.answers),
-        headline=choose_headline(task.suite.headline, lines) if judged else None,
+        headline=choose_headline(measure, lines) if judged else None,
         figures=tuple(lines),
         chain_taxes=tuple(chain_taxes(items, scored)),
         notes=task.notes + (judged.notes if judged else ()),
-        wall_s=wall_s,
-        cpu_s=cpu_s,
+        wall_s=time.perf_counter() - started[0],
+        cpu_s=time.process_time() - started[1],
     )
 
 
-def _gated(done: Evaluation, headline: Headline, judge_check: str | Path | None) -> Evaluation:
+def _gated(done: Evaluation, qualification: Qualification | None) -> Evaluation:
     """The same, without a headline if the judge failed its check, and with a note if it had none."""
-    if judge_check is None:
+    if qualification is None:
         return replace(done, notes=(*done.notes, UNCHECKED))
-    return replace(done, headline=gate(headline, find_qualification(judge_check), done.judge))
+    return replace(done, headline=gate(done.headline, qualification, done.judge) if done.headline else None)
 
 
 def _write(done: Evaluation, task: Task) -> None:

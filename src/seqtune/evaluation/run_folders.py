@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count, zip_longest
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -15,10 +15,9 @@ from seqtune.errors import DataError, RecipeError, RunFolderError
 from seqtune.evaluation.answers import Answer
 from seqtune.evaluation.figures import Figures
 from seqtune.evaluation.headline import Headline
+from seqtune.evaluation.ledger import read_records
 from seqtune.evaluation.scoring import Scored
 from seqtune.evaluation.tax import ChainTax
-
-Record = TypeVar("Record", bound=msgspec.Struct)
 
 
 class Metrics(msgspec.Struct, frozen=True):
@@ -79,9 +78,9 @@ def _read_run(folder: Path, name: str, needs_scores: bool) -> RunFolder:
     if summary.get("command") != "eval":
         raise RunFolderError("this is no run of 'seqtune eval'", where=str(folder), fix="give the folder of one")
     metrics = _read_metrics(folder, summary, needs_scores)
-    items = {item.id: item for item in _records(folder / "items.jsonl", Example)}
-    answers = {answer.item: answer for answer in _records(folder / "answers.jsonl", Answer)}
-    verdicts = _records(folder / "verdicts.jsonl", Scored) if metrics.headline else ()
+    items = {item.id: item for item in read_records(folder / "items.jsonl", Example)}
+    answers = {answer.item: answer for answer in read_records(folder / "answers.jsonl", Answer)}
+    verdicts = read_records(folder / "verdicts.jsonl", Scored) if metrics.headline else ()
     scored = {one.item: one for one in verdicts if one.judge == metrics.judge}
     return RunFolder(name, folder, summary, metrics, items, answers, scored)
 
@@ -96,22 +95,6 @@ def _read_metrics(folder: Path, summary: Mapping[str, Any], needs_scores: bool) 
         return msgspec.json.decode(path.read_bytes(), type=Metrics)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DataError(f"not what seqtune eval writes: {error}", where=str(path), fix=fix) from None
-
-
-def _records(path: Path, kind: type[Record]) -> Iterator[Record]:
-    """The lines of a file; nothing is written, and a last line that a kill tore is passed over."""
-    decoder = msgspec.json.Decoder(kind)
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        fix = "give a whole run folder, or run seqtune eval again"
-        raise RunFolderError(f"cannot be read: {error.strerror}", where=str(path), fix=fix) from None
-    for number, line in enumerate(text[: text.rfind(b"\n") + 1].splitlines(), 1):
-        try:
-            yield decoder.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            fix = "run the same seqtune eval again: it writes what is missing"
-            raise DataError(f"not a line of this file: {error}", where=f"{path}:{number}", fix=fix) from None
 
 
 # --- what may be compared

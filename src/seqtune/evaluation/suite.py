@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -48,8 +49,11 @@ class Suite:
 
     @property
     def hash(self) -> str:
-        """The same for the same items in the same order, scored in the same way."""
-        return xxhash.xxh3_128_hexdigest("\n".join([self.scorer, *[item.id for item in self.items]]).encode())
+        """The same for the same items in the same order, with the same right answers, scored in the same way."""
+        found = xxhash.xxh3_128(self.scorer.encode())
+        for item in self.items:
+            found.update(msgspec.json.encode([item.id, item.steps, item.meta], order="sorted"))
+        return found.hexdigest()
 
 
 _MAKERS: dict[str, Maker] = {}
@@ -121,6 +125,8 @@ def open_suite(spec: str | Path, *, data: str | Path | None = None, options: Map
     if name in suite_names():
         return _made(name, part, data, dict(options or {}))
     if Path(spec).is_file():
+        if unfit := [*(["data"] if data else []), *(options or {})]:
+            raise RecipeError(f"a file of rows has no option {unfit[0]!r}", where=str(spec), fix="leave it out")
         return rows_suite(spec)
     raise RecipeError(
         f"there is no suite {str(spec)!r}{did_you_mean(name, suite_names())}",
@@ -180,11 +186,17 @@ def rows_suite(path: str | Path) -> Suite:
     Raises:
         DataError: no row of it can be an item.
     """
-    items = {example.id: example for example in read(str(path)) if example.steps and not example.turns}
+    rows = [*read(str(path))]
+    items = {example.id: example for example in rows if example.steps and not example.turns}
     if not items:
         raise DataError("no row has steps to check", where=str(path), fix="give a file that `seqtune build` wrote")
-    open_steps = sum(not is_checkable(step) for item in items.values() for step in item.steps)
-    if not open_steps:
-        return Suite(str(path), tuple(items.values()))
-    note = f"{open_steps:,} steps have no check: whether all steps of an item are done can only be told by a judge"
-    return Suite(str(path), tuple(items.values()), headline="soft", notes=(note,))
+    left_out = Counter(_why_no_item(example) for example in rows)
+    notes = [f"{count:,} rows are no items: {why}" for why, count in left_out.items() if why]
+    if twice := left_out[""] - len(items):
+        notes.append(f"{twice:,} rows stand there twice and are asked once")
+    checkable = all(is_checkable(step) for item in items.values() for step in item.steps)
+    return Suite(str(path), tuple(items.values()), headline="strict" if checkable else "soft", notes=tuple(notes))
+
+
+def _why_no_item(example: Example) -> str:
+    return "they have no steps" if not example.steps else "they are dialogues" if example.turns else ""

@@ -29,6 +29,6 @@ def judge_id(form: Form, model: str, checklist: str = "") -> str:
 
 
 def key_of(item: Example, answer_text: str, judge: str) -> str:
-    """The key of one judgement: the hash of the prompt, the answer and the judge's identity."""
-    told = "\x1e".join([item.system, prompt_text(item), answer_text, judge])
+    """The key of one judgement: the hash of the item, its prompt, the answer and the judge's identity."""
+    told = "\x1e".join([item.id, item.system, prompt_text(item), answer_text, judge])
     return xxhash.xxh3_128_hexdigest(told.encode("utf-8", "surrogatepass"))

@@ -82,6 +82,16 @@ def judge_budget(judge: str, max_cost: float | None, max_requests: int | None, p
     return Budget(requests=max_requests, cost_usd=max_cost, price=listed)
 
 
+def require_steps(suite: Suite, how: Judging | None) -> None:
+    """Say before anything is asked whether these items can be judged so.
+
+    Raises:
+        RecipeError, DataError: items without steps and no checklist, one that cannot be read, or nobody approved.
+    """
+    if how:
+        _steps(suite, how)
+
+
 def judge_suite(
     suite: Suite, answers: Mapping[str, Answer], ledger: Ledger[Scored], how: Judging, say: Say | None = None
 ) -> Judged:

@@ -1,0 +1,72 @@
+"""Standard benchmarks through lm-evaluation-harness, as a run folder like any other."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import xxhash
+
+from seqtune.data.folder import claim_folder, versions, write_summary
+from seqtune.errors import RecipeError, did_you_mean
+from seqtune.evaluation.answers import model_name
+from seqtune.evaluation.harness import run_harness
+from seqtune.evaluation.outcome import Evaluation
+from seqtune.training.model import Loaded
+
+HARNESS = "lm_eval:"  # what names the tasks of lm-evaluation-harness
+
+
+def evaluate_by_harness(
+    model: str | Path | Loaded | None, suite: str, folder: Path, options: Mapping[str, Any], *, overwrite: bool
+) -> Evaluation:
+    """Standard benchmarks as lm-evaluation-harness asks and scores them; only the figures are of our form.
+
+    Args:
+        model, out, overwrite: see `evaluate`.
+        suite: "lm_eval:TASK,TASK".
+        options: see `run_harness`.
+
+    Raises:
+        RecipeError: no model, a task that there is not, or an option that the harness does not have.
+        MissingExtraError: lm-eval is not installed.
+    """
+    if model is None:
+        raise RecipeError("the harness asks a model itself", fix="give --model NAME")
+    tasks = suite.removeprefix(HARNESS).split(",")
+    wall, cpu = time.perf_counter(), time.process_time()
+    known = signature(run_harness).parameters
+    for option in options:
+        if option not in known:
+            hint = did_you_mean(option, known)
+            raise RecipeError(f"suite 'lm_eval' has no option {option!r}{hint}", fix="leave it out")
+    name = model_name(model)
+    settings = {"model": name, "suite": suite, "options": dict(options)}
+    fingerprint = xxhash.xxh3_128_hexdigest(msgspec.json.encode(settings, enc_hook=str))
+    claim_folder(folder, "eval", fingerprint, overwrite=overwrite)
+    with redirect_stdout(sys.stderr):  # the harness prints what it does
+        lines = run_harness(model, tasks, out=folder, **options)
+    done = Evaluation(
+        out=folder,
+        model=name,
+        suite=suite,
+        judge="lm_eval",
+        items=sum(line.items for line in lines),
+        answered=sum(line.answered for line in lines),
+        headline=None,
+        figures=tuple(lines),
+        chain_taxes=(),
+        notes=(),
+        wall_s=time.perf_counter() - wall,
+        cpu_s=time.process_time() - cpu,
+    )
+    summary = {"command": "eval", "fingerprint": fingerprint, "finished": True, "settings": settings}
+    spent = {"items": done.items, "wall_s": done.wall_s, "cpu_s": done.cpu_s}
+    write_summary(folder, {**summary, **spent, "versions": versions("lm_eval")})
+    return done
