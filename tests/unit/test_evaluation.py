@@ -81,8 +81,9 @@ def test_words_are_those_of_the_seed_rows_and_none_is_worded_with():
 
 
 def test_chains_that_cannot_be_drawn_are_refused_with_a_way_out():
-    with pytest.raises(RecipeError, match="no chain of 9 steps can be drawn from 8 operations"):
-        chains((9,), per_length=1)
+    for steps in (3, 9):
+        with pytest.raises(RecipeError, match=f"no chain of {steps} steps can be drawn from 2 operations"):
+            chains((steps,), per_length=1, operations=("first_word", "last_word"))
     with pytest.raises(RecipeError, match="too few texts can be made of 1 words"):
         WordLists(("one",), 1, 1).draw(Random(0), for_training=is_held_out("one"))
 
@@ -415,3 +416,12 @@ def test_items_by_length_fall_into_ranges_that_hold_all_of_them_in_order():
     assert 2 <= len({item.meta["group"] for item in split.items}) <= 4
     with pytest.raises(RecipeError, match="by_length is 1"):
         by_length(suite, 1)
+
+
+def test_chains_of_up_to_ten_steps_can_be_drawn_and_their_right_answers_are_right():
+    for item in chains(range(6, 11), per_length=20).items:
+        text = item.input
+        for step in item.steps:
+            assert find_operation(step.check).run(text) == step.expected
+            text = step.expected
+        assert score_steps(item, item.output).measures["strict"] == 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from itertools import pairwise
@@ -27,6 +27,7 @@ from seqtune.evaluation.suite import ASIDE, GROUP, Suite, suite
 
 HELD_OUT = 8  # one text in so many is for testing
 TRIES = 1000
+LONG = 6  # steps: so many different operations do not all fit one short list
 
 # What short lists of plain words bear in any order, and what makes no list longer: a small model that reads lists of up
 # to five words and is then given ten (`double_words`) fails on those alone.
@@ -44,6 +45,7 @@ WORD_OPERATIONS = (
 # Others on lists of words, for splits of operations that a model was not trained on.
 LATER_OPERATIONS = ("sort_words", "upper_case", "double_words", "longest_word", "count_words", "remove_vowels")
 
+GIVEN = "given"  # the column with the text that stands in a chain's request in place of its first step's result
 SINGLES = "singles"  # the column of a chain's `meta` with the ids of its steps as items of their own
 
 Pairs = Collection[tuple[str, str]]
@@ -162,13 +164,34 @@ class ChainMaker:
         )
 
     def _draw(self, steps: int, rng: Random, for_training: bool) -> Example | Skip:
-        text = self.lists.draw(rng, for_training=for_training)
-        parts = draw_operations(text, steps, self.operations, rng, it="the input", dependent=True)
+        lists = self.lists if steps < LONG else replace(self.lists, shortest=steps, longest=steps + 2)
+        text = lists.draw(rng, for_training=for_training)
+        if steps < LONG:
+            parts = draw_operations(text, steps, self.operations, rng, it="the input", dependent=True)
+        else:
+            parts = self._draw_with_repeats(text, steps, rng)
         if isinstance(parts, Skip):
             return parts
         source = Example("", text, origin=(Origin("word_list", seed=self.seed),))
         means = Means("operations", 1, rng.getrandbits(63), self.seed, self.style, dialogue=False, table=_no_table)
         return weave(source, parts, means)
+
+    def _draw_with_repeats(self, text: str, steps: int, rng: Random) -> list[Part] | Skip:
+        """Any operation may come again, but not twice in a row, and none but the last makes a single word of a list."""
+        parts: list[Part] = []
+        last: Operation | None = None
+        for _ in range(4 * steps):  # of a text such as "sun sun" nothing can be made but one word
+            if len(parts) == steps:
+                return parts
+            pool = [one for one in self.operations if one is not last and (not last or last.gives in one.takes)]
+            drawn = draw_operations(text, 1, pool, rng, it="the result" if parts else "the input")
+            if isinstance(drawn, Skip):
+                return drawn
+            if len(drawn[0].result.split()) < 2 and len(parts) < steps - 1:
+                continue
+            parts += drawn
+            text, last = drawn[0].result, find_operation(drawn[0].check)
+        return parts if len(parts) == steps else Skip("nothing more can be done with the text")
 
     def holds_unseen_pair(self, example: Example) -> bool:
         """Whether two neighbouring steps are a pair that training never shows."""
@@ -344,7 +367,7 @@ def _given_first(item: Example, kind: str, seed: int) -> Example | None:
     told = f"{item.instruction}\n\nThe first result is there already; go on from it:\n{first.mark} {text}"
     output = styles.join([step.mark for step in steps], [step.expected or "" for step in steps])
     group = ", ".join(filter(None, [str(item.meta.get(GROUP, "")), f"first result {kind}"]))
-    meta = {**item.meta, GROUP: group}
+    meta = {**item.meta, GROUP: group, GIVEN: text}
     return msgspec.structs.replace(item, instruction=told, output=output, steps=tuple(steps), meta=meta)
 
 
@@ -382,7 +405,7 @@ def _with_singles(items: Mapping[str, Example], told: bool) -> dict[str, Example
 def _single(item: Example, place: int) -> Example:
     """One step of a chain as a task of its own, on the right result of the step before."""
     step = item.steps[place]
-    text = item.steps[place - 1].expected if place else item.input
+    text = item.steps[place - 1].expected if place else item.meta.get(GIVEN, item.input)
     operation, rng = find_operation(step.check), Random(f"{item.id}/{place}")
     ask = rng.choice(operation.wordings).format(it="the input", **step.args)
     part = Part(ask, step.expected or "", operation.label, step.kind, step.check, step.args)
