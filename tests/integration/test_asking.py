@@ -552,3 +552,11 @@ def test_a_stop_ends_a_long_back_off_at_once(path):
             return await asyncio.gather(call, return_exceptions=True)
 
     assert isinstance(run(work(), 10)[0], Stopped)
+
+
+def test_half_a_surrogate_pair_of_a_script_is_kept_as_a_sign_and_nobody_waits_for_ever(path):
+    async def test():
+        async with open_teacher(lambda request: "a \ud83d b", store=path) as teacher:
+            return await teacher(question("?"))
+
+    assert run(test(), timeout_s=10).text == "a \ufffd b"

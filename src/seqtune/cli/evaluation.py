@@ -220,19 +220,22 @@ def diff_checklists(
             for place, step in enumerate(steps or (), 1):
                 console.result(f"{sign} {place}. {step.text}{'' if step.doable else f' (not doable: {step.reason})'}")
     console.result(f"{len(changes):,} items differ")
-    console.result_json(changes)
+    console.result_json({"changes": changes})
 
 
 @checklists.command("approve")
 def approve_checklist(
     path: Annotated[Path, typer.Argument(help="The checklist, as it was read.")],
     by: Annotated[str, typer.Option(help="Who read it.")],
+    json: Json = False,
 ) -> None:
     """Put a name to a checklist; from then on an edit is noticed."""
     from seqtune.evaluation.judging.checklist import approve
 
+    console.set_mode(json=json)
     approved = approve(path, by)
     console.result(f"version {approved.version}, approved by {approved.approved_by}: {approved.hash}")
+    console.result_json({"path": path, "version": approved.version, "by": approved.approved_by, "hash": approved.hash})
 
 
 @evaluation.command("judge-check")
@@ -313,12 +316,15 @@ def label(
     seed: Annotated[int, typer.Option(help="Of which.")] = 0,
     not_blind: Annotated[bool, typer.Option("--not-blind", help="Show what the judge said.")] = False,
     overwrite: Overwrite = False,
+    json: Json = False,
 ) -> None:
     """Write a page to label answers by hand: one file, no network; its labels are saved as labels.jsonl."""
     from seqtune.evaluation.labelling.page import label_page
 
+    console.set_mode(json=json)
     page = label_page(run, out=out, count=count, seed=seed, blind=not not_blind, overwrite=overwrite)
     console.result(f"open {page} in a browser, then: seqtune eval correct {run} labels.jsonl")
+    console.result_json({"page": page})
 
 
 @evaluation.command("correct")

@@ -7,6 +7,7 @@ async with open_teacher("http://127.0.0.1:8000/v1#MODEL", store="replies.sqlite"
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, nullcontext
@@ -30,6 +31,7 @@ Script = Callable[[Request], "str | Reply | Failed"]
 Backend = Callable[[Request, bytes, Meter], Awaitable["Reply | Failed"]]
 Opening = Callable[[Store], AbstractAsyncContextManager[Backend]]
 
+_HALF = re.compile(r"[\ud800-\udfff]")
 SPELLINGS = (
     "write http://127.0.0.1:8000/v1#MODEL, hf:FOLDER_OR_NAME, vllm:FOLDER_OR_NAME, litellm:VENDOR/MODEL, or "
     "scripted:module:function"
@@ -152,6 +154,7 @@ def _scripted(script: Script) -> Backend:
         finally:
             meter.settle()
         if isinstance(outcome, str):
+            outcome = _HALF.sub("\ufffd", outcome)  # half a surrogate pair cannot be stored
             outcome = (
                 Reply(outcome, "stop", "scripted") if outcome.strip() else Failed("empty", "the script said nothing")
             )

@@ -126,6 +126,10 @@ class Store:
             self._group, self._committed = [], None
             committed.set_exception(error if isinstance(error, StoreError) else _told(error, self.path))
             return
+        except Exception as error:  # whatever it is, those who wait must hear of it
+            self._group, self._committed = [], None
+            committed.set_exception(error)
+            return
         self._group, self._committed = [], None
         committed.set_result(others)
 
