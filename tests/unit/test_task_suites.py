@@ -416,6 +416,80 @@ def test_rows_of_the_other_suites_are_items_too(data):
     assert gold_of(chosen).step[0] == "Where?"
 
 
+JOINED = ["xquad:zh", "mgsm:de", "gsm8k", "commonsense_qa", "gsm8k:plain", "commonsense_qa:plain"]
+
+
+@pytest.mark.parametrize("spec", JOINED)
+@pytest.mark.parametrize(
+    "asked",
+    [
+        lambda item: {"instruction": item.instruction, "input": item.input},
+        lambda item: {"prompt": f"{item.instruction}\n\n{item.input}"},
+    ],
+)
+def test_rows_that_ask_a_question_of_the_data_are_scored_by_the_data(data, spec, asked):
+    own = open_suite(spec, data=data).items
+    rows = [asked(item) for item in reversed(own)]
+    suite = open_suite(spec, data=data, options={"rows": rows})
+    assert [item.output for item in suite.items] == [item.output for item in reversed(own)]
+    assert [gold_of(item).step for item in suite.items] == [gold_of(item).step for item in reversed(own)]
+
+
+@pytest.mark.parametrize("spec", ["mgsm:de", "gsm8k", "commonsense_qa"])
+def test_a_question_is_found_in_a_prompt_of_any_template(data, spec):
+    [own] = open_suite(spec, data=data).items
+    question = own.input.removeprefix("Question: ")
+    suite = open_suite(spec, data=data, options={"rows": [{"prompt": f"<|user|> Think. {question}<|end|>"}]})
+    assert suite.items[0].output == own.output
+    assert suite.items[0].instruction.startswith("<|user|>")
+
+
+@pytest.mark.parametrize("spec", JOINED)
+def test_rows_that_ask_nothing_are_joined_to_the_data_by_their_place_and_foreign_ones_never(data, spec):
+    own = open_suite(spec, data=data).items
+    suite = open_suite(spec, data=data, options={"rows": [{"note": "x"}] * len(own)})
+    assert [item.output for item in suite.items] == [item.output for item in own]
+    with pytest.raises(DataError, match="right answer"):
+        open_suite(spec, data=data, options={"rows": [{"prompt": "Question: Who are you?"}] * len(own)})
+    with pytest.raises(DataError, match="right answer"):
+        open_suite(spec, data=data, options={"rows": [{"id": "unknown"}] * len(own)})
+
+
+@pytest.mark.parametrize("spec", ["xquad:zh", "commonsense_qa"])
+def test_rows_that_ask_nothing_are_joined_to_the_data_by_their_ids(data, spec):
+    own = open_suite(spec, data=data).items
+    rows = [{"id": item.meta["id"]} for item in reversed(own)] * 2
+    suite = open_suite(spec, data=data, options={"rows": rows})
+    assert [item.output for item in suite.items] == [item.output for item in reversed(own)] * 2
+
+
+def test_choices_in_another_order_have_another_right_letter_and_other_choices_none(data):
+    stem = CHOSEN["question"]["stem"]
+    rows = [
+        {"prompt": f"Question: {stem}\nA. oven\nB. bunk"},
+        {"prompt": f"Question: {stem}\nA. oven\nB. mailbox"},
+        {"prompt": f"Question: {stem}"},
+    ]
+    suite = open_suite("commonsense_qa", data=data, options={"rows": rows})
+    assert [gold_of(item).answers for item in suite.items] == [("B",), (), ("A",)]
+    assert any("1 of 3 rows" in note for note in suite.notes)
+
+
+def test_a_question_that_the_data_answer_in_two_ways_is_not_scored(rows_file):
+    twice = [{"question": "How many?", "answer": f"#### {number}"} for number in (1, 2)]
+    once = {"question": "How much?", "answer": "#### 3"}
+    rows = [{"question": "How many?"}, {"question": "How much?"}]
+    suite = open_suite("gsm8k", data=rows_file([*twice, once]), options={"rows": rows})
+    assert [gold_of(item).answers for item in suite.items] == [(), ("3",)]
+
+
+def test_the_public_problems_are_found_for_rows_in_any_order_and_without_their_answers(shared):
+    own = open_suite("gsm8k", data=shared / "gsm8k").items
+    rows = [{"prompt": f"{item.instruction}\n\n{item.input}"} for item in reversed(own)]
+    suite = open_suite("gsm8k", data=shared / "gsm8k", options={"rows": rows})
+    assert [item.output for item in suite.items] == [item.output for item in reversed(own)]
+
+
 # Numbers
 
 

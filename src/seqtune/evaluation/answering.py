@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -177,9 +177,3 @@ def _served(item: Example, spec: str, reply: Reply | Failed, key: str) -> Answer
         return Answer(item.id, spec, "", 0, key=key)
     tokens = reply.completion_tokens or None
     return Answer(item.id, spec, reply.text, tokens, reply.finish_reason == "length", key)
-
-
-def prompts_of(items: Sequence[Example]) -> Iterator[str]:
-    """Each item's prompt as one text, for telling which item somebody else's answer is to."""
-    for item in items:
-        yield "\n\n".join(str(turn["content"]) for turn in prompt_of(item))

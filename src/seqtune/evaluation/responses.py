@@ -2,45 +2,50 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import xxhash
 
-from seqtune.data.example import Example
+from seqtune.data.chat import conversation, described, turn_text
+from seqtune.data.detection import renamed
+from seqtune.data.example import Example, Turn
 from seqtune.data.failure import Fault
 from seqtune.data.source import open_source
 from seqtune.errors import DataError, RecipeError, did_you_mean, shorten
-from seqtune.evaluation.answering import prompts_of
+from seqtune.evaluation.answering import prompt_of
 from seqtune.evaluation.answers import Answer
+from seqtune.evaluation.tasks.items import id_in
 
-# The first of these that the rows have is taken, where nothing else was said.
-ANSWER_COLUMNS = ("output", "response", "completion", "generation", "prediction", "text", "answer")
-ID_COLUMNS = ("item", "item_id", "id")
+# The first of these that the rows have is taken, where nothing else was said: what only an answer is called, and then
+# what a reference may be called as well.
+ANSWER_COLUMNS = ("response", "completion", "generation", "prediction", "output", "text", "answer")
 PROMPT_COLUMNS = ("prompt", "instruction", "question")
-OURS = ("answer", "id", "prompt")  # what --columns may name
+OURS = {"answer": "answer", "id": "item", "prompt": "instruction"}  # what --columns may name -> the column it becomes
 
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Responses:
-    """Rows with answers as they were read.
+    """Rows with answers.
 
     Args:
         source: the file.
-        rows: its rows, as they stand there.
-        columns: which of their columns hold the answer, and the item's id and the prompt, where there are some.
-        notes: rows that cannot be used, with the reason.
+        rows: its rows without the answers, so that no answer is ever taken for what is right; the columns that the user
+            named are called `item` and `instruction`.
+        answers: the text of each row's answer; None where it has none.
+        notes: rows and answers that cannot be used, with the reason, and what was chosen for the user.
     """
 
     source: str
     rows: tuple[Row, ...]
-    columns: Mapping[str, str]
+    answers: tuple[str | None, ...]
     notes: tuple[str, ...] = ()
 
     @property
@@ -57,7 +62,7 @@ def read_responses(path: str | Path, columns: Mapping[str, str] | None = None) -
         columns: our name -> the file's column: answer, id, prompt; found by their usual names by default.
 
     Raises:
-        DataError: no row with an answer.
+        DataError: no row that can be read, or no column with answers.
         RecipeError: a column that is not known, here or in the file.
     """
     rows: list[Row] = []
@@ -71,26 +76,72 @@ def read_responses(path: str | Path, columns: Mapping[str, str] | None = None) -
     if not rows:
         fix = "give a file of rows, each with its prompt and its answer"
         raise DataError("no row can be read", where=str(path), fix=fix)
-    return Responses(str(path), tuple(rows), _columns(str(path), rows, columns or {}), tuple(notes))
+    named = columns or {}
+    column, others = _answer_column(str(path), list(dict.fromkeys(name for row in rows for name in row)), named)
+    if others:
+        notes.append(
+            f"the answers are those of the column {column!r}; --columns answer=NAME takes {' or '.join(others)}"
+        )
+    answers = tuple([answer_text(row.get(column)) for row in rows])
+    ours = {OURS[name]: theirs for name, theirs in named.items() if name != "answer"}
+    return Responses(
+        source=str(path),
+        rows=tuple([_one_prompt(renamed(_without(row, column), ours)) for row in rows]),
+        answers=answers,
+        notes=(*notes, *_unusable(column, [row.get(column) for row in rows], answers)),
+    )
 
 
-def _columns(path: str, rows: Sequence[Row], given: Mapping[str, str]) -> dict[str, str]:
-    known = dict.fromkeys(name for row in rows for name in row)
-    for ours, theirs in given.items():
+def _answer_column(path: str, known: Sequence[str], named: Mapping[str, str]) -> tuple[str, list[str]]:
+    """The column with the answers; and the others that may be meant, where the user named none."""
+    for ours, theirs in named.items():
         if ours not in OURS:
             raise RecipeError(f"responses have no {ours!r}{did_you_mean(ours, OURS)}", fix=f"map {', '.join(OURS)}")
         if theirs not in known:
-            near = did_you_mean(theirs, known)
-            raise RecipeError(
-                f"no column is called {theirs!r}{near}", where=path, fix=f"choose from {', '.join(known)}"
-            )
-    usual = {"answer": ANSWER_COLUMNS, "id": ID_COLUMNS, "prompt": PROMPT_COLUMNS}
-    found = {ours: column for ours, names in usual.items() for column in reversed(names) if column in known}
-    found |= given
-    if "answer" not in found:
+            what = f"no column is called {theirs!r}{did_you_mean(theirs, known)}"
+            raise RecipeError(what, where=path, fix=f"choose from {', '.join(known)}")
+    if "answer" in named:
+        return named["answer"], []
+    found = [name for name in ANSWER_COLUMNS if name in known and name not in named.values()]
+    if not found:
         fix = "name the column that holds the answers: --columns answer=NAME"
         raise DataError(f"no column of {', '.join(known)} holds answers", where=path, fix=fix)
-    return found
+    return found[0], found[1:]
+
+
+def _without(row: Row, column: str) -> Row:
+    return {name: value for name, value in row.items() if name != column}
+
+
+def _one_prompt(row: Row) -> Row:
+    """The row with a prompt of one chat message as its text, and the system's message before it in its own column."""
+    for name in PROMPT_COLUMNS:
+        if isinstance(row.get(name), list):
+            try:
+                fields = conversation(row[name])
+            except Fault:
+                continue
+            if "turns" not in fields:
+                row = {"system": fields["system"], **row, name: fields["instruction"]}
+    return row
+
+
+def answer_text(value: object) -> str | None:
+    """The text of an answer: a text, a number, or what the assistant says last in chat messages; None for all else."""
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return str(value)
+    messages = value if isinstance(value, list) else [value]
+    said = [one.get("content") for one in messages if isinstance(one, Mapping) and one.get("role") == "assistant"]
+    return turn_text(Turn("assistant", said[-1])) if said and isinstance(said[-1], str | list) else None
+
+
+def _unusable(column: str, values: Sequence[object], answers: Sequence[str | None]) -> list[str]:
+    """A note of values that are no answers. Null is none either, but says so itself: the figures count it."""
+    strange = [value for value, text in zip(values, answers, strict=True) if text is None and value is not None]
+    if not strange:
+        return []
+    what = f"{len(strange):,} of {len(values):,} values of the column {column!r} are no answers and are not scored"
+    return [f"{what}: neither a text, a number nor chat messages, as {described(strange[0])}"]
 
 
 def find_data(responses: str | Path, suite: str) -> Path | None:
@@ -110,8 +161,9 @@ def find_data(responses: str | Path, suite: str) -> Path | None:
 def match(responses: Responses, items: Sequence[Example], *, from_rows: bool) -> tuple[dict[str, Answer], list[str]]:
     """Answers by item, and what the user is to know of those that fit no item.
 
-    A row belongs to the item of its id, else to the next item with its prompt; where neither is known, to the item at
-    its place, if there are as many.
+    A row belongs to the item of its id, or else to the one with its prompt; where it has both they must agree. Rows
+    that have neither belong to the item at their place, if there are as many. Of several answers to one item the last
+    counts.
 
     Args:
         responses: as read.
@@ -121,52 +173,97 @@ def match(responses: Responses, items: Sequence[Example], *, from_rows: bool) ->
     Raises:
         DataError: no answer fits any item.
     """
-    if from_rows and len(items) == len(responses.rows):
-        pairs = {item.id: row for item, row in zip(items, responses.rows, strict=True)}
-        return _answers(responses, pairs), []
-    pairs = _by_id_or_prompt(responses, items)
-    notes = []
-    if not pairs and len(items) == len(responses.rows):
-        pairs = {item.id: row for item, row in zip(items, responses.rows, strict=True)}
-        notes.append("no id and no prompt of the answers is one of the suite's: they were put to its items in order")
-    if not pairs:
-        what = f"none of the {len(responses.rows):,} answers fits one of the suite's {len(items):,} items"
-        fix = "give rows with the items' ids or prompts (--columns id=NAME or prompt=NAME)"
+    if len(items) == len(responses.rows):
+        in_order = {item.id: place for place, item in enumerate(items)}
+        if from_rows:
+            return _answers(responses, in_order), []
+        if not any(id_in(row) or _prompts(row) for row in responses.rows):
+            note = "the answers have neither ids nor prompts: they were put to the suite's items in order"
+            return _answers(responses, in_order), [note]
+    found, notes = _by_id_and_prompt(responses, items)
+    return _answers(responses, found), notes
+
+
+def _by_id_and_prompt(responses: Responses, items: Sequence[Example]) -> tuple[dict[str, int], list[str]]:
+    """The row's place by item, and what is left out."""
+    fitting = _fitting(responses.rows, items)
+    places: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for place, ids in enumerate(fitting):
+        places[ids or ()].append(place)
+    strange, crossed = len(places.pop((), ())), fitting.count(None)
+    why = f" ({crossed:,} have the id of one item, and not its prompt)" if crossed else ""
+    of_all = f"of the {len(fitting):,} answers"
+    if not places:
+        what = f"none {of_all} fits one of the suite's {len(items):,} items{why}"
+        fix = "give rows with the items' ids or prompts, and no others (--columns id=NAME or prompt=NAME)"
         raise DataError(what, where=responses.source, fix=fix)
-    if spare := len(responses.rows) - len(pairs):
-        notes.append(f"{spare:,} of the {len(responses.rows):,} answers fit no item of the suite and are left out")
-    return _answers(responses, pairs), notes
+    found, again = dict[str, int](), 0
+    for ids, known in places.items():
+        answered = [place for place in known if responses.answers[place] is not None]
+        found |= zip(ids, answered[-len(ids) :], strict=False)
+        again += max(0, len(answered) - len(ids))
+    notes = [f"{strange:,} {of_all} fit no item of the suite and are left out{why}"] if strange else []
+    return found, notes + ([f"{again:,} {of_all} are left out for a later one to the same item"] if again else [])
 
 
-def _by_id_or_prompt(responses: Responses, items: Sequence[Example]) -> dict[str, Row]:
-    by_id = {str(item.meta.get("id", item.id)): item for item in items} | {item.id: item for item in items}
-    by_prompt: dict[str, deque[Example]] = defaultdict(deque)
-    for item, prompt in zip(items, prompts_of(items), strict=True):
-        by_prompt[_plain(prompt)].append(item)
-    found: dict[str, Row] = {}
-    for row in responses.rows:
-        same = by_prompt[_plain(_prompt(row, responses.columns))]
-        if named := by_id.get(str(row.get(responses.columns.get("id", ""), ""))):
-            found.setdefault(named.id, row)
-        elif same:
-            found.setdefault(same.popleft().id, row)
-    return found
+def _fitting(rows: Iterable[Row], items: Sequence[Example]) -> list[tuple[str, ...] | None]:
+    """The ids of the items that each row may answer: several where they have one prompt; None for one that its id and
+    its prompt contradict.
+    """
+    prompts = {item.id: _renderings(item) for item in items}
+    by_id = {str(item.meta["id"]): item.id for item in items if "id" in item.meta} | {item: item for item in prompts}
+    by_prompt: dict[str, tuple[str, ...]] = defaultdict(tuple)
+    for item, texts in prompts.items():
+        for text in texts:
+            by_prompt[text] += (item,)
+
+    def fits(row: Row) -> tuple[str, ...] | None:
+        asked, named = _prompts(row), by_id.get(id_in(row))
+        same = next((by_prompt[text] for text in asked if text in by_prompt), ())
+        if named is None:
+            return same
+        # A prompt may be written down in a chat template, or without the input: then it is enough that one holds the
+        # other, as long as it is not the prompt of another item.
+        held = not same and any(_holds(text, own) for text, own in product(asked, prompts[named]))
+        return (named,) if not asked or named in same or held else None
+
+    return [fits(row) for row in rows]
 
 
-def _prompt(row: Row, columns: Mapping[str, str]) -> str:
-    asked = str(row.get(columns.get("prompt", ""), ""))
-    return f"{asked}\n\n{row['input']}" if row.get("input") and columns.get("prompt") == "instruction" else asked
+def _renderings(item: Example) -> set[str]:
+    """An item's prompt as one text, with its system message and without it."""
+    turns = [(turn["role"], str(turn["content"])) for turn in prompt_of(item)]
+    return {_plain(*[text for _, text in turns]), _plain(*[text for role, text in turns if role != "system"])}
 
 
-def _plain(text: str) -> str:
-    return " ".join(text.split())
+def _prompts(row: Row) -> list[str]:
+    """What a row says that was asked, the longest first: with its system message and its input, and without them."""
+    system, input = str(row.get("system") or ""), str(row.get("input") or "")
+    asked = [_asked(row[name]) for name in PROMPT_COLUMNS if row.get(name)] or [""]
+    texts = {_plain(*parts) for parts in product({"", system}, asked, {"", input})} - {"", _plain(system)}
+    return sorted(texts, key=lambda text: (-len(text), text))
 
 
-def _answers(responses: Responses, pairs: Mapping[str, Row]) -> dict[str, Answer]:
+def _asked(prompt: object) -> str:
+    """A prompt's text, or the texts of its messages."""
+    turns = prompt if isinstance(prompt, list) else [{"content": prompt}]
+    return _plain(*[str(turn.get("content")) for turn in turns if isinstance(turn, Mapping)])
+
+
+def _plain(*texts: str) -> str:
+    return " ".join(" ".join(texts).split())
+
+
+def _holds(one: str, other: str) -> bool:
+    """Whether one of two texts stands in the other, from word to word."""
+    return f" {one} " in f" {other} " or f" {other} " in f" {one} "
+
+
+def _answers(responses: Responses, places: Mapping[str, int]) -> dict[str, Answer]:
     found = {}
-    for item, row in pairs.items():
-        text = row.get(responses.columns["answer"])
-        if isinstance(text, str):  # null is no answer, and so unscored; "" is one, and wrong
+    for item, place in places.items():
+        text = responses.answers[place]
+        if text is not None:  # null is no answer, and so unscored; "" is one, and wrong
             key = xxhash.xxh3_128_hexdigest(msgspec.json.encode([item, responses.model, text]))
             found[item] = Answer(item, responses.model, text, key=key)
     return found

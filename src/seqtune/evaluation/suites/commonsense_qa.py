@@ -15,10 +15,12 @@ from seqtune.evaluation.tasks.intermediate import repeated, verdicts, with_both
 from seqtune.evaluation.tasks.items import (
     Gold,
     apart,
+    asked_as,
     asked_in,
     data_file,
     gold_of,
     golds_in,
+    joined,
     new_item,
     raw_rows,
     unknown_golds,
@@ -50,7 +52,8 @@ def commonsense_qa(
         data: a file of rows in the authors' form ({"question": {"stem", "choices"}, "answerKey"}) or in the hub's
             (question, choices, answerKey), or the folder with dev_rand_split.jsonl; the Hugging Face hub by default.
         rows: rows that somebody answered, with instruction, input and target, the choices a line each ("A. ..."): the
-            items come from them, in their order, one each.
+            items come from them, in their order, one each. With data, they are joined to it by their question, or else
+            by their id or place; then its answers are the right ones.
 
     Raises:
         RecipeError: no such form.
@@ -58,30 +61,51 @@ def commonsense_qa(
     """
     if part not in FORMS:
         raise RecipeError(f"suite 'commonsense_qa' has no form {part!r}", fix=f"choose from {', '.join(FORMS)}")
-    if rows is not None:
-        items = items_from_rows(rows, part)
-    else:
-        source = str(data_file(data, "dev_rand_split.jsonl")) if data else HUB
-        items = apart([_item(row, part, f"{source}:{i}") for i, row in enumerate(raw_rows(source), 1)])
+    items = apart(_items(data, part)) if rows is None else items_from_rows(rows, part, data)
     return Suite(f"commonsense_qa:{part}", items, "commonsense_qa", headline="exact_match", notes=unknown_golds(items))
 
 
-def items_from_rows(rows: Sequence[Mapping[str, object]], part: str = "repeat") -> tuple[Example, ...]:
+def items_from_rows(
+    rows: Sequence[Mapping[str, object]], part: str = "repeat", data: str | Path | None = None
+) -> tuple[Example, ...]:
     """An item a row, in their order.
 
     Args:
         rows: with instruction (or prompt), input, and target: a letter, or a choice in words.
         part: whether the question was to be repeated.
+        data: where the right answers lie; without it, they are those of the rows.
     """
-    return apart([_row_item(row, part) for row in rows])
+    known = joined(rows, _items(data, part), _questions) if data else [None] * len(rows)
+    return apart([_row_item(row, part, one) for row, one in zip(rows, known, strict=True)])
 
 
-def _row_item(row: Mapping[str, object], part: str) -> Example:
+def _row_item(row: Mapping[str, object], part: str, known: Example | None) -> Example:
+    """The item of a row, whose choices may stand in another order than those of the data."""
     asked = "\n".join(asked_in(row))
     choices = {letter: text.strip() for letter, text in _CHOICE.findall(asked)}
-    stem = _CHOICE.split(asked)[0].rpartition("Question:")[2].strip()
-    named = [chosen(answer, choices) or answer for answer in golds_in(row)]
-    return new_item(*asked_in(row), _gold(stem, choices, named, part), group="en")
+    if known is None:
+        named = [chosen(answer, choices) or answer for answer in golds_in(row)]
+        return new_item(*asked_in(row), _gold(_stem(asked), choices, named, part), group="en")
+    if not choices:
+        return asked_as(known, row)
+    gold = gold_of(known)
+    right = [plain_words(gold.choices.get(answer, "")) for answer in gold.answers]
+    named = [letter for letter, text in choices.items() if plain_words(text) in right]
+    return new_item(*asked_in(row), _gold(_stem(known.input), choices, named, part), group="en")
+
+
+def _stem(asked: str) -> str:
+    return _CHOICE.split(asked)[0].rpartition("Question:")[2].strip()
+
+
+def _questions(item: Example) -> tuple[str, str]:
+    """The question with its choices, and alone."""
+    return item.input.removeprefix("Question: "), _stem(item.input)
+
+
+def _items(data: str | Path | None, part: str) -> list[Example]:
+    source = str(data_file(data, "dev_rand_split.jsonl")) if data else HUB
+    return [_item(row, part, f"{source}:{i}") for i, row in enumerate(raw_rows(source), 1)]
 
 
 def _item(row: Mapping[str, Any], part: str, where: str) -> Example:

@@ -13,10 +13,12 @@ from seqtune.evaluation.tasks.intermediate import repeated, verdicts, with_both
 from seqtune.evaluation.tasks.items import (
     Gold,
     apart,
+    asked_as,
     asked_in,
     data_file,
     gold_of,
     golds_in,
+    joined,
     new_item,
     raw_rows,
     unknown_golds,
@@ -42,7 +44,8 @@ def gsm8k(
         part: "repeat" or "plain".
         data: test.jsonl or the folder with it; the Hugging Face hub by default.
         rows: rows that somebody answered, with instruction, input and target: the items come from them, in their order,
-            one each.
+            one each. With data, they are joined to it by their question, or else by their id or place; then its answers
+            are the right ones.
 
     Raises:
         RecipeError: no such form.
@@ -50,23 +53,31 @@ def gsm8k(
     """
     if part not in FORMS:
         raise RecipeError(f"suite 'gsm8k' has no form {part!r}", fix=f"choose from {', '.join(FORMS)}")
-    if rows is not None:
-        items = items_from_rows(rows, part)
-    else:
-        items = apart([_item(row, part) for row in raw_rows(data_file(data, "test.jsonl") if data else HUB)])
+    items = apart(_items(data, part)) if rows is None else items_from_rows(rows, part, data)
     return Suite(f"gsm8k:{part}", items, "gsm8k", headline="exact_match", notes=unknown_golds(items))
 
 
-def items_from_rows(rows: Sequence[Mapping[str, object]], part: str = "repeat") -> tuple[Example, ...]:
+def items_from_rows(
+    rows: Sequence[Mapping[str, object]], part: str = "repeat", data: str | Path | None = None
+) -> tuple[Example, ...]:
     """An item a row, in their order.
 
     Args:
         rows: with instruction (or prompt), input, and target (or answers, reference, ...).
         part: whether the question was to be repeated.
+        data: where the right answers lie; without it, they are those of the rows.
     """
-    return apart(
-        [new_item(*asked_in(row), _gold("\n".join(asked_in(row)), golds_in(row), part), group="en") for row in rows]
-    )
+    known = joined(rows, _items(data, part), lambda item: [_question(item.input)]) if data else [None] * len(rows)
+    return apart([asked_as(one, row) if one else _row_item(row, part) for row, one in zip(rows, known, strict=True)])
+
+
+def _row_item(row: Mapping[str, object], part: str) -> Example:
+    asked = asked_in(row)
+    return new_item(*asked, _gold("\n".join(asked), golds_in(row), part), group="en")
+
+
+def _items(data: str | Path | None, part: str) -> list[Example]:
+    return [_item(row, part) for row in raw_rows(data_file(data, "test.jsonl") if data else HUB)]
 
 
 def _item(row: Mapping[str, object], part: str) -> Example:
@@ -77,9 +88,13 @@ def _item(row: Mapping[str, object], part: str) -> Example:
 
 def _gold(asked: str, answers: Sequence[str], part: str) -> Gold:
     """The number behind "####", where the answer is a solution."""
-    question = asked.rpartition("Question:")[2].strip()
+    question = _question(asked)
     numbers = tuple([answer.rpartition("####")[2].strip() for answer in answers])
     return Gold(numbers, own_language="en", step=(question,) if part == "repeat" else ())
+
+
+def _question(asked: str) -> str:
+    return asked.rpartition("Question:")[2].strip()
 
 
 @scorer("gsm8k")

@@ -9,12 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from seqtune.data.example import Example, Step
 from seqtune.data.failure import Fault
 from seqtune.data.reader import read
 from seqtune.errors import DataError, RecipeError
 from seqtune.evaluation.scoring import Findings, Scored, Verdict, pooling, scorer
-from seqtune.evaluation.statistics.measure import Measure
+from seqtune.evaluation.statistics.measure import Measure, share
 from seqtune.evaluation.suite import Suite, suite
 from seqtune.evaluation.tasks.ifeval_constraints import find_constraint, is_followed, is_loosely_followed
 
@@ -87,27 +89,31 @@ def _levels(done: Sequence[bool]) -> tuple[float, float]:
 
 
 @pooling("ifeval")
-def instruction_accuracy(scored: Sequence[Scored]) -> dict[str, Measure]:
+def instruction_accuracy(scored: Sequence[Scored], items: Sequence[Example] = ()) -> dict[str, Measure]:
     """The published instruction-level accuracies: constraints followed, of all constraints of all prompts.
 
     The constraints of a prompt hang together, so whole prompts are drawn for the interval.
 
     Args:
-        scored: what `score_ifeval` said of the answers; what was not answered is not counted.
+        scored: what `score_ifeval` said of the answers.
+        items: all prompts; the constraints of those that were not answered are unscored.
     """
     from seqtune.evaluation.statistics.bootstrap import mean_interval  # numpy, which scoring need not wait for
 
+    told = {one.item for one in scored}
+    unscored = sum(len(item.steps) for item in items if item.id not in told)
     prompts = [place for place, one in enumerate(scored) for _ in one.steps]
     found = {}
     for name in ("instruction_strict", "instruction_loose"):
         values = [value for one in scored for value in _spread(one.measures[name], len(one.steps))]
         interval = mean_interval(values, clusters=prompts, ends=(0, 1))
         low, high = interval.low or 0.0, 1.0 if interval.high is None else interval.high
-        found[f"{name}_pooled"] = Measure(sum(values), len(values), interval.value, low, high)
+        bounds = share(sum(values), len(values), unscored)
+        found[f"{name}_pooled"] = msgspec.structs.replace(bounds, low=low, high=high)
     return found
 
 
-def _spread(share: float | None, constraints: int) -> list[float]:
+def _spread(followed: float | None, constraints: int) -> list[float]:
     """A prompt's share as ones and zeros, one a constraint."""
-    done = round((share or 0.0) * constraints)
+    done = round((followed or 0.0) * constraints)
     return [1.0] * done + [0.0] * (constraints - done)

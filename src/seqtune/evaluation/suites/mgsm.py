@@ -17,10 +17,12 @@ from seqtune.evaluation.tasks.intermediate import SAME, notes_of, repeated, tran
 from seqtune.evaluation.tasks.items import (
     Gold,
     apart,
+    asked_as,
     asked_in,
     choose_language,
     gold_of,
     golds_in,
+    joined,
     language_file,
     new_item,
     raw_rows,
@@ -63,7 +65,8 @@ def mgsm(
             Face hub by default.
         shots: examples in the prompt, 0 or 8. They are our own, and not those of MGSM.
         rows: rows that somebody answered, with instruction, input and target: the items come from them, in their order,
-            one each, and with data are compared with the English side.
+            one each. With data, they are joined to it by their question, or else by their place; then its answers are
+            the right ones, and translations are compared with the English side.
 
     Raises:
         RecipeError: no such language, or another number of shots.
@@ -74,15 +77,17 @@ def mgsm(
         raise RecipeError(f"shots is {shots}", fix=f"choose {' or '.join(map(str, SHOTS))}")
     if rows is not None:
         return _suite(language, *items_from_rows(rows, language, data))
+    return _suite(language, apart(_items(data, language, shots)), ())
+
+
+def _items(data: str | Path | None, language: str, shots: int = 0) -> list[Example]:
     own = _side(data, language)
     english = _english_side(data, own, language)
-    items = [
-        new_item(
-            _prompt(language, shots), f"Question: {problem[0]}", _gold(language, problem, other, shots), group=language
-        )
+    prompt = _prompt(language, shots)
+    return [
+        new_item(prompt, f"Question: {problem[0]}", _gold(language, problem, other, shots), group=language)
         for problem, other in zip(own, english, strict=True)
     ]
-    return _suite(language, apart(items), ())
 
 
 def items_from_rows(
@@ -93,18 +98,22 @@ def items_from_rows(
     Args:
         rows: with instruction (or prompt), input, and target (or answers, reference, ...).
         language: of their questions.
-        data: where the English side lies.
+        data: where the right answers and the English side lie; without it, the answers are those of the rows.
 
     Raises:
         DataError: no row says what is right.
     """
-    asked = [_question(*asked_in(row)) for row in rows]
-    english = _joined(asked, data, language)
-    items = [
-        new_item(*asked_in(row), _gold(language, (question, *golds_in(row)), other), group=language)
-        for row, question, other in zip(rows, asked, english, strict=True)
-    ]
+    known = (
+        joined(rows, _items(data, language), lambda item: [_question("", item.input)]) if data else [None] * len(rows)
+    )
+    items = [asked_as(one, row) if one else _row_item(row, language) for row, one in zip(rows, known, strict=True)]
     return apart(items), unknown_golds(items)
+
+
+def _row_item(row: Mapping[str, object], language: str) -> Example:
+    question = _question(*asked_in(row))
+    english = question if language == "en" else ""
+    return new_item(*asked_in(row), _gold(language, (question, *golds_in(row)), english), group=language)
 
 
 def _suite(language: str, items: tuple[Example, ...], notes: tuple[str, ...]) -> Suite:
@@ -160,19 +169,6 @@ def _english_side(data: str | Path | None, own: Sequence[Problem], language: str
         return [""] * len(own)
     english = _side(data, "en")
     return [question for question, _ in english] if len(english) == len(own) else [""] * len(own)
-
-
-def _joined(questions: Sequence[str], data: str | Path | None, language: str) -> list[str]:
-    """The English question to each row: by its question, or else by its place."""
-    if language == "en":
-        return list(questions)
-    if data is None:
-        return [""] * len(questions)
-    own = _side(data, language)
-    english = _english_side(data, own, language)
-    by_question = {question: other for (question, _), other in zip(own, english, strict=True)}
-    found = [by_question.get(question, "") for question in questions]
-    return found if any(found) or len(questions) != len(own) else english
 
 
 def _prompt(language: str, shots: int) -> str:

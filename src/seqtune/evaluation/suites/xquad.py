@@ -21,6 +21,7 @@ from seqtune.evaluation.tasks.items import (
     choose_language,
     gold_of,
     golds_in,
+    id_in,
     language_file,
     new_item,
     unknown_golds,
@@ -44,7 +45,7 @@ REPEAT = (
     'of them taken from the context. Write the answer after "Answer:".'
 )
 _QUESTION = re.compile(r"\n?\s*Question:\s*")
-_CONTEXT = re.compile(r"\A\s*Context:\s*")
+_CONTEXT = re.compile(r"\A(?:.*?\n)??\s*Context:\s*", re.DOTALL)  # with the instruction before it
 
 
 class Asked(NamedTuple):
@@ -67,7 +68,7 @@ def xquad(
         data: the folder with xquad.LANGUAGE.json and xquad.en.json, or one such file with the other beside it; the
             Hugging Face hub by default.
         rows: rows that somebody answered, with instruction, input and target: the items come from them, in their order,
-            one each. With data they are joined to it, by their question or else by their place; then the English
+            one each. With data they are joined to it, by their question or else by their id or place; then the English
             answers are the right ones, as the prompt asks, and translations are compared with the English side.
 
     Raises:
@@ -100,7 +101,7 @@ def items_from_rows(
     Raises:
         DataError: no row says what is right.
     """
-    asked = [_asked(*asked_in(row), golds_in(row)) for row in rows]
+    asked = [_asked(*asked_in(row), golds_in(row), id_in(row)) for row in rows]
     english = _joined(asked, data, language) if data is not None else [None] * len(rows)
     items = [
         new_item(*asked_in(row), _gold(language, one, other), group=language)
@@ -172,9 +173,13 @@ def _english_side(data: str | Path | None, own: Sequence[Asked]) -> list[Asked |
 
 
 def _joined(rows: Sequence[Asked], data: str | Path, language: str) -> list[Asked | None]:
-    """The English question to each row: by its question and context in its own language, or else by its place."""
+    """The English question to each row: by its question and context in its own language, or else by its id or place."""
     own = _side(data, language)[0]
     english = _english_side(data, own)
+    if not any(row.question for row in rows):
+        by_id = {one.id: other for one, other in zip(own, english, strict=True)}
+        nameless = len(rows) == len(own) and not any(row.id for row in rows)
+        return english if nameless else [by_id.get(row.id) for row in rows]
     if len(rows) == len(own):
         near = sum(row.question == one.question for row, one in zip(rows, own, strict=True))
         if near > len(own) / 2:

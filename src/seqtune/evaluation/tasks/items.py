@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from seqtune.evaluation.suite import GOLD, GROUP
 
 GOLD_COLUMNS = ("target", "answers", "gold", "reference", "references", "answer")
 ASKED_COLUMNS = ("instruction", "prompt", "question")
+ID_COLUMNS = ("item", "item_id", "id")
 
 Row = Mapping[str, Any]
 
@@ -92,6 +93,11 @@ def asked_in(row: Row) -> tuple[str, str]:
     return asked, str(row.get("input") or "")
 
 
+def id_in(row: Row) -> str:
+    """The id that a row brings, "" for none."""
+    return next((str(row[name]) for name in ID_COLUMNS if row.get(name) not in (None, "")), "")
+
+
 def golds_in(row: Row) -> tuple[str, ...]:
     """The right answers that a row brings: a text, a number, a list, or SQuAD's {"text": [...]}."""
     value = next((row[name] for name in GOLD_COLUMNS if row.get(name) not in (None, "", [])), None)
@@ -102,6 +108,49 @@ def golds_in(row: Row) -> tuple[str, ...]:
     return tuple([str(text) for text in texts if text not in (None, "")])
 
 
+def joined(
+    rows: Sequence[Row], items: Sequence[Example], questions: Callable[[Example], Iterable[str]]
+) -> list[Example | None]:
+    """The item of the data that each row answers: the one whose question it asks, or else the one of its id.
+
+    Rows that bring neither answer the item at their place, if there are as many.
+
+    Args:
+        rows: that somebody answered.
+        items: of the data.
+        questions: how an item's question may stand in a prompt.
+    """
+    asked = [_plain(" ".join(asked_in(row))) for row in rows]
+    if len(rows) == len(items) and not any(asked) and not any(map(id_in, rows)):
+        return [*items]
+    by_id = {str(item.meta["id"]): item for item in items if "id" in item.meta}
+    by_question: dict[str, list[Example]] = defaultdict(list)
+    for item in items:
+        for question in questions(item):
+            by_question[_plain(question)].append(item)
+    # A question that is asked twice, with another answer, tells nothing.
+    known = {key: ones[0] for key, ones in by_question.items() if all(gold_of(one) == gold_of(ones[0]) for one in ones)}
+    return [_asked_for(text, known) if text else by_id.get(id_in(row)) for row, text in zip(rows, asked, strict=True)]
+
+
+def _asked_for(text: str, known: Mapping[str, Example]) -> Example | None:
+    """The item whose question is asked last in a text, or stands somewhere in it: the longest."""
+    question = text.rpartition("Question:")[2].strip()
+    if question not in known:
+        question = max((one for one in known if one in text), key=len, default="")
+    return known.get(question)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())
+
+
+def asked_as(item: Example, row: Row) -> Example:
+    """The item of the data as a row asks it; as it is where the row asks nothing."""
+    instruction, input = asked_in(row)
+    return msgspec.structs.replace(item, instruction=instruction, input=input) if instruction or input else item
+
+
 def unknown_golds(items: Sequence[Example]) -> tuple[str, ...]:
     """A note of the items whose right answer nobody knows.
 
@@ -110,7 +159,8 @@ def unknown_golds(items: Sequence[Example]) -> tuple[str, ...]:
     """
     without = sum(not gold_of(item).answers for item in items)
     if without == len(items):
-        fix = f"give rows with a column {', '.join(GOLD_COLUMNS[:-1])} or {GOLD_COLUMNS[-1]}"
+        columns = f"{', '.join(GOLD_COLUMNS[:-1])} or {GOLD_COLUMNS[-1]}"
+        fix = f"give --data with the suite's own questions, or rows with a column {columns} beside the answers"
         raise DataError("no row says what the right answer is", fix=fix)
     return (f"{without:,} of {len(items):,} rows say no right answer: they are not scored",) if without else ()
 
