@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from textwrap import dedent
 
+from seqtune.building.damage import damages
 from seqtune.building.gates import gates
 from seqtune.building.gold import operations
 from seqtune.building.settings import BuildSettings, ChainSettings
@@ -14,6 +15,7 @@ from seqtune.data.format import formats
 from seqtune.evaluation.settings import EvaluateSettings
 from seqtune.evaluation.suite import suites
 from seqtune.evaluation.suites.generated_chains import chains as chain_suite
+from seqtune.experiment.settings import ArmSettings, ExperimentSettings
 from seqtune.recipe import shipped_recipes
 from seqtune.training.settings import LoraSettings, TrainSettings
 
@@ -39,8 +41,14 @@ def reference() -> str:
         _arguments(TrainSettings.__doc__),
         "### `lora:`",
         _arguments(LoraSettings.__doc__),
+        "### What `damages:` may hold\n\nTo the right answer, which makes the rejected one of a pair.",
+        _table(("damage", "what it does"), [(d.name, d.summary) for d in damages().values()]),
         "## The `evaluate:` section of a recipe",
         _arguments(EvaluateSettings.__doc__),
+        "## The `experiment:` section of a recipe",
+        _arguments(ExperimentSettings.__doc__),
+        "### Each of the `arms:`",
+        _arguments(ArmSettings.__doc__),
         "## Suites\n\n`--suite NAME` or `NAME:PART`; options by `--set evaluate.options.NAME=VALUE`.",
         _table(("suite", "what it asks", "options"), [(s.name, s.summary, ", ".join(s.options)) for s in suites()]),
         "### Options of `chains`",

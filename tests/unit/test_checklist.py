@@ -22,6 +22,7 @@ from seqtune.evaluation.judging.checklist import (
     own_checklist,
     read_checklist,
     read_steps,
+    steps_by_item,
     steps_of,
     write_checklist,
 )
@@ -267,3 +268,14 @@ def test_a_diff_names_what_was_added_removed_and_changed():
         "c": (None, other.entries[1].steps),
     }
     assert diff_checklists(CHECKLIST, CHECKLIST) == []
+
+
+def test_what_an_approved_checklist_leaves_out_has_no_steps_and_more_than_half_is_refused():
+    kept = tuple([Entry(item.id, item.instruction, (ChecklistStep("do it"),)) for item in ITEMS[:2]])
+    approved = Checklist("birds", kept, approved_by="Ann")
+    assert [*steps_by_item(ITEMS, approved)] == [item.id for item in ITEMS[:2]]
+    with_steps = Example("Say hello.", steps=(Step("say hello"),))
+    assert steps_by_item([*ITEMS, with_steps], approved)[with_steps.id] == steps_of(with_steps)
+    for checklist in (Checklist("birds", kept), Checklist("birds", kept[:1], approved_by="Ann")):
+        with pytest.raises(RecipeError, match="of the suite's 3 items have no steps in it"):
+            steps_by_item(ITEMS, checklist)

@@ -25,7 +25,6 @@ from seqtune.evaluation.judging.verdicts import (
     quality_prompt,
     read_quality,
     read_verdicts,
-    unsupported,
     verdicts_prompt,
 )
 from seqtune.llm.asking import open_teacher
@@ -162,7 +161,7 @@ def test_a_yes_counts_where_its_quote_stands_in_the_answer():
 def test_a_yes_with_an_invented_quote_is_a_no_and_is_counted(tmp_path):
     scored = said_of(ITEM.output, rehearsal.always_yes, tmp_path)
     assert [one.done for one in scored.steps] == [False] * 3
-    assert unsupported(scored) == 3
+    assert [step.supported for step in scored.steps] == [False] * 3
     assert scored.measures["strict"] == scored.measures["soft"] == 0.0
 
 
@@ -174,6 +173,17 @@ def test_a_signed_reply_is_read_wherever_the_code_stands(last):
     found = read_verdicts(said, STEPS, ITEM.output, ITEM, "0123456789ab")
     assert [one.done for one in found] == [True] * 3
     assert isinstance(read_verdicts(said, STEPS, ITEM.output, ITEM, "ffffffffffff"), Unreadable)
+
+
+@pytest.mark.parametrize("code", ["", "0123456789ab"])
+@pytest.mark.parametrize("thoughts", ["", "<think>It may be so.</think>", f"{reply_of(*[(False, '')] * 3)}</think>"])
+def test_marks_of_thoughts_in_a_quote_do_not_cut_the_reply(thoughts, code):
+    answer = "They sing</think>I cannot <think> so"
+    reply = thoughts + reply_of(*[(True, answer)] * 3, code=code)
+    found = read_verdicts(reply, STEPS, answer, ITEM, code)
+    assert [(one.done, one.found) for one in found] == [(True, answer)] * 3
+    draft = f"{thoughts}{reply_of(*[(True, 'They sing')] * 3, code=code)}</think>I cannot say."
+    assert isinstance(read_verdicts(draft, STEPS, answer, ITEM, code), Unreadable)
 
 
 def test_a_no_needs_no_quote_and_is_not_unsupported():

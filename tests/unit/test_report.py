@@ -23,6 +23,7 @@ from seqtune.evaluation.statistics.measure import share
 from seqtune.evaluation.tax import ChainTax
 from seqtune.report import write_report
 from seqtune.report.losses import SPEEDS, _speeds
+from seqtune.report.page import pick_series
 from seqtune.report.plot import (
     LABEL_GAP,
     WIDTH,
@@ -379,6 +380,14 @@ def test_a_run_of_which_too_little_could_be_scored_has_no_headline_and_says_why(
     assert "unscored: nobody could read it" in text
 
 
+def test_a_split_called_all_has_a_row_of_its_own_beside_the_whole(tmp_path):
+    items = [Example(f"Do both things of {i}.", meta={"group": "all" if i else "rest"}) for i in range(3)]
+    write_judged(tmp_path / "a", "j", [(True, True)] * 3, items=items)
+    text = page_of(tmp_path)
+    assert "2 steps, split &#39;all&#39;" in text
+    assert "all items" in text
+
+
 def test_figures_of_different_judges_stand_in_different_tables_and_are_not_compared(tmp_path):
     for name, judge in (("a", "one judge"), ("b", "another judge")):
         write_judged(tmp_path / name, judge, [(True, True)] * 3)
@@ -399,10 +408,13 @@ def test_of_an_item_the_last_verdict_of_the_right_judge_is_shown(tmp_path):
 def test_the_chain_tax_is_shown_with_its_interval(tmp_path):
     interval = Interval(0.25, 0.125, 0.4, 40, 0.01)
     write_judged(
-        tmp_path / "a", "program", [(True, True)], taxes=[ChainTax(3, 40, share(30, 40), share(20, 40), interval)]
+        tmp_path / "a",
+        "program",
+        [(True, True)],
+        taxes=[ChainTax(3, 40, share(30, 40), share(20, 40), interval, "unseen wordings", 17)],
     )
     text = page_of(tmp_path)
-    for told in ("Chain tax", "25.0", "12.5 to 40.0", "75 %", "50 %"):
+    for told in ("Chain tax", "25.0", "12.5 to 40.0", "75 %", "50 %", "<td>unseen wordings</td>", ">17</td>"):
         assert told in text, told
     assert "Judged by" not in text
 
@@ -607,6 +619,29 @@ def test_a_long_run_is_drawn_with_few_points_and_keeps_its_last():
 
 def test_series_differ_by_more_than_colour():
     assert len({re.sub(r"s\d", "", draw_key(series)) for series in range(6)}) == 6
+    assert len({draw_key(series) for series in range(36)}) == 36
+
+
+@given(st.integers(1, 8), st.integers(1, 6))
+def test_no_two_runs_of_an_experiment_look_alike(arms, seeds):
+    names = [f"train/arm-{arm}/seed-{seed}" for arm in range(arms) for seed in range(seeds)]
+    found = pick_series(names)
+    looks = {name: draw_key(found[name]) for name in names}
+    if len(names) <= 36:
+        assert len({*looks.values()}) == len(names)
+    if arms <= 6 and seeds > 1:  # a colour an arm, a dash a seed
+        assert all(look_of(looks[name])[0] == look_of(looks[f"train/{name.split('/')[1]}/seed-0"])[0] for name in names)
+        assert len({look_of(looks[f"train/arm-{arm}/seed-0"])[1] for arm in range(arms)}) == 1
+
+
+def look_of(key):
+    """Its colour, and the rest of it."""
+    return re.search(r"s\d", key)[0], re.sub(r"s\d", "", key)
+
+
+@given(st.lists(texts, unique=True, max_size=36))
+def test_no_two_of_any_runs_look_alike(names):
+    assert len({*pick_series(names).values()}) == len(names)
 
 
 @given(st.lists(st.floats(0, 300), max_size=15).map(sorted))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from seqtune.evaluation.judging.preferring import Preferred
     from seqtune.evaluation.statistics.bootstrap import Interval
     from seqtune.evaluation.statistics.measure import Measure
+    from seqtune.evaluation.tax import ChainTax
 
 LONGEST = 200  # letters of a prompt or an answer
 
@@ -173,13 +174,17 @@ def _share(measure: Measure) -> str:
 
 def _show_taxes(found: Comparison) -> None:
     rows = [
-        [run.name, tax.steps, tax.chains, _share(tax.alone), _share(tax.in_chain), _points(tax.tax)]
+        [run.name, tax.group, tax.steps, _chains(tax), _share(tax.alone), _share(tax.in_chain), _points(tax.tax)]
         for run in found.runs
         for tax in run.chain_taxes
     ]
     if rows:
-        columns = ["run", "steps", "chains", "asked alone", "in the chain", "tax"]
+        columns = ["run", "split", "steps", "chains", "asked alone", "in the chain", "tax"]
         console.result(console.table("chain tax: what steps lose by standing in a chain", columns, rows))
+
+
+def _chains(tax: ChainTax) -> str:
+    return f"{tax.chains:,}, {tax.left_out:,} left out" if tax.left_out else f"{tax.chains:,}"
 
 
 def _points(found: Interval) -> str:

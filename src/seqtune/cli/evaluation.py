@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from seqtune.evaluation.outcome import Evaluation
     from seqtune.evaluation.statistics.bootstrap import Interval
     from seqtune.evaluation.statistics.measure import Measure
+    from seqtune.evaluation.tax import ChainTax
 
 UNCERTAIN = 3  # exit code: too few items could be scored
 WIDEST = 6  # measures in a table
@@ -138,14 +139,21 @@ def _show(done: Evaluation) -> None:
     for note in done.notes:
         console.note(note)
     console.result(console.table("", columns, rows))
-    for one in done.chain_taxes:
-        tax = f"{one.tax.value:.1%} ({one.tax.low:.1%} to {one.tax.high:.1%})"
-        console.result(
-            f"chain tax at {one.steps} steps: {tax}: of the steps of {one.chains:,} chains {_figure(one.alone)} are"
-            f" done when asked alone, {_figure(one.in_chain)} in the chain"
-        )
+    for tax in done.chain_taxes:
+        console.result(_tax(tax))
     missing = f", {done.items - done.answered:,} not answered" if done.answered < done.items else ""
     console.result(f"{done.items:,} items{missing}; shares with 95 % intervals; everything in {done.out}")
+
+
+def _tax(found: ChainTax) -> str:
+    split = f", {found.group}" if found.group else ""
+    loss = f"{found.tax.value:.1%} ({found.tax.low:.1%} to {found.tax.high:.1%})"
+    left_out = f"; {found.left_out:,} chains, not all of whose steps could be told, are left out"
+    return (
+        f"chain tax{split} at {found.steps} steps: {loss}: of the steps of {found.chains:,} chains"
+        f" {_figure(found.alone)} are done when asked alone, {_figure(found.in_chain)} in the chain"
+        f"{left_out if found.left_out else ''}"
+    )
 
 
 def _cells(line: Figures, names: list[str]) -> list[str]:
@@ -362,6 +370,24 @@ def _interval(found: Interval) -> str:
     if found.value is None or found.low is None or found.high is None:
         return "not known"
     return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
+
+
+@evaluation.command("agree")
+def agree(
+    run: Annotated[Path, typer.Argument(help="The folder of an evaluation that several judges judged.")],
+    judge: Annotated[list[str] | None, typer.Option(help="Only these, by the beginning of their names.")] = None,
+    json: Json = False,
+) -> None:
+    """Say how far the judges of one run agree: kappa of two, Krippendorff's alpha of all."""
+    from seqtune.evaluation.judging.agreement import agree as agreement_of
+
+    console.set_mode(json=json)
+    found = agreement_of(run, judge)
+    console.result(f"{found.answers:,} answers, judged by " + "; ".join(found.judges))
+    for what, agreement in (("kappa", found.kappa), ("alpha", found.alpha)):
+        for name, value in agreement.items():
+            console.result(f"{what}, {name}: {_interval(value)}")
+    console.result_json(found)
 
 
 @evaluation.command("diversity")

@@ -377,7 +377,7 @@ def by_position(lines: Sequence[Figures]) -> tuple[Measure, ...]:
     Args:
         lines: the figures of a run.
     """
-    rows = [line.by_position for line in lines if line.group != ALL and (line.steps or 0) > 1]
+    rows = [line.by_position for line in lines if not line.whole and (line.steps or 0) > 1]
     columns = [[one for one in column if one] for column in zip_longest(*rows)]
     return tuple([_sum(column) for column in columns])
 

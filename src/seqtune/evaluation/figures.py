@@ -7,13 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from seqtune.data.example import Example
+from seqtune.errors import RecipeError
 from seqtune.evaluation.answers import Answer
 from seqtune.evaluation.scoring import Scored
-from seqtune.evaluation.statistics.measure import Measure, mean, share
+from seqtune.evaluation.statistics.measure import Measure, mean_of
 from seqtune.evaluation.suite import ASIDE, GROUP
 
-QUALITY = (1.0, 5.0)  # what `quality` runs from and to; every other measure runs from 0 to 1
-ALL = "all"  # what the figures of a whole suite are called
+QUALITY = (1.0, 5.0)  # what `quality` runs from and to
+SHARE = (0.0, 1.0)  # what every other measure runs from and to
+ALL = "all"  # what the figures of a whole suite are called; a split may be called so too
 
 
 class Figures(msgspec.Struct, frozen=True):
@@ -24,11 +26,12 @@ class Figures(msgspec.Struct, frozen=True):
         steps: how many steps the items have; None for items of any number, or without steps.
         items: how many items.
         measures: by name. Steps of an item hang together, so an interval takes an item, not a step, as a trial.
-        by_position: share of items whose first, second, ... step is done.
+        by_position: share of items whose first, second, ... step is done; none where no step was judged.
         answered: items that the model answered; of the others nothing is scored.
         cut: answers stopped at the token limit.
         mean_tokens: tokens an answer, None where they were not counted; mean_words: what stands between blanks.
-        unscored_steps: steps of which nothing could be told.
+        unscored_steps: steps of which nothing could be told, those of unscored items included.
+        whole: whether they are of the whole suite, which has a line of its own where there are several.
     """
 
     group: str
@@ -41,6 +44,12 @@ class Figures(msgspec.Struct, frozen=True):
     mean_tokens: float | None
     unscored_steps: int
     mean_words: float = 0.0
+    whole: bool = False
+
+
+def whole_of(lines: Sequence[Figures]) -> Figures:
+    """The line of the whole suite: where there is but one line, that."""
+    return next((line for line in lines if line.whole), lines[-1])
 
 
 def figures(
@@ -57,17 +66,24 @@ def figures(
         answers: by item; an item without one is unscored.
         scored: what was said of the answers.
         lengths: how many steps an item has, by item, where it does not bring them itself.
+
+    Raises:
+        RecipeError: a scorer gave a measure that is beyond what it can be.
     """
     by_item = {one.item: one for one in scored}
+    known = {item.id: len(item.steps) for item in items} | {
+        item: steps for item, steps in (lengths or {}).items() if steps
+    }
     splits: dict[tuple[str, int | None], list[Example]] = {}
     for item in items:
-        steps = (lengths or {}).get(item.id) or len(item.steps) or None
-        splits.setdefault((str(item.meta.get(GROUP, "")), steps), []).append(item)
+        splits.setdefault((str(item.meta.get(GROUP, "")), known[item.id] or None), []).append(item)
     groups = [*dict.fromkeys(group for group, _ in splits)]
     in_order = sorted(splits, key=lambda key: (groups.index(key[0]), key[1] or 0))
-    lines = [_figures(*key, splits[key], answers, by_item) for key in in_order]
+    lines = [_figures(*key, splits[key], answers, by_item, known) for key in in_order]
     counted = [item for item in items if not item.meta.get(ASIDE)]
-    return lines if len(lines) == 1 else [*lines, _figures(ALL, None, counted, answers, by_item)]
+    if len(lines) == 1:
+        return lines
+    return [*lines, msgspec.structs.replace(_figures(ALL, None, counted, answers, by_item, known), whole=True)]
 
 
 def _figures(
@@ -76,23 +92,50 @@ def _figures(
     items: Sequence[Example],
     answers: Mapping[str, Answer],
     scored: Mapping[str, Scored],
+    lengths: Mapping[str, int],
 ) -> Figures:
     given = [answers[item.id] for item in items if item.id in answers]
     found = [scored.get(item.id, Scored(item.id, unscored="no answer")) for item in items]
     names = dict.fromkeys(name for one in found for name in one.measures)
-    rows = [[verdict.done for verdict in one.steps] for one in found]
+    rows = _rows(found, lengths)
     counted = [answer.tokens for answer in given if answer.tokens is not None]
     return Figures(
         group=group,
         steps=steps,
         items=len(items),
-        measures={name: measure(name, [one.measures.get(name) for one in found]) for name in names},
+        measures={name: measure(name, [_value(one, name) for one in found]) for name in names},
         by_position=tuple([_position(rows, i) for i in range(max(map(len, rows), default=0))]),
         answered=len(given),
         cut=sum(answer.cut for answer in given),
         mean_tokens=sum(counted) / len(counted) if counted else None,
         mean_words=sum(len(answer.text.split()) for answer in given) / len(given) if given else 0.0,
         unscored_steps=sum(row.count(None) for row in rows),
+    )
+
+
+def _rows(found: Sequence[Scored], lengths: Mapping[str, int]) -> list[list[bool | None]]:
+    """Whether each step of each item is done; of an unscored item, each of its steps is open.
+
+    Where nobody said how many steps an item has, it has as many as the others, if these are alike.
+    """
+    judged = {len(one.steps) for one in found if one.steps}
+    if not judged:
+        return []
+    usual = judged.pop() if len(judged) == 1 else 0
+    return [[verdict.done for verdict in one.steps] or [None] * (lengths.get(one.item) or usual) for one in found]
+
+
+def _ends(name: str) -> tuple[float, float]:
+    return QUALITY if name == "quality" else SHARE
+
+
+def _value(one: Scored, name: str) -> float | None:
+    value, (low, high) = one.measures.get(name), _ends(name)
+    if value is None or low <= value <= high:
+        return value
+    raise RecipeError(
+        f"the scorer's measure {name!r} of item {one.item!r} is {value:g}, which is not between {low:g} and {high:g}",
+        fix="divide it in the scorer by the most that it can be, or give None where it cannot be told",
     )
 
 
@@ -103,9 +146,7 @@ def measure(name: str, values: Sequence[float | None]) -> Measure:
         name: of the measure; `quality` runs from 1 to 5, all others from 0 to 1.
         values: one an item.
     """
-    told = [value for value in values if value is not None]
-    unscored = len(values) - len(told)
-    return mean(told, *QUALITY, unscored) if name == "quality" else share(sum(told), len(told), unscored)
+    return mean_of(values, *_ends(name))
 
 
 def _position(rows: Sequence[Sequence[bool | None]], place: int) -> Measure:

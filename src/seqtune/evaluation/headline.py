@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from seqtune.evaluation.figures import ALL, Figures
+from seqtune.evaluation.figures import Figures, whole_of
 from seqtune.evaluation.statistics.measure import Measure
 
 ENOUGH = 0.95  # of the items must be scored
@@ -27,15 +27,18 @@ class Headline(msgspec.Struct, frozen=True):
 
 
 def choose_headline(measure: str, lines: Sequence[Figures]) -> Headline:
-    """The measure over all items, refused where too few of them were scored.
+    """The measure over all items, refused where none or too few of them were scored.
 
     Args:
         measure: the suite's; where nothing of the name was measured, the first that was.
         lines: the figures of a run.
     """
-    whole = next((line for line in lines if line.group == ALL), lines[0])
+    whole = whole_of(lines)
     name = measure if measure in whole.measures else next(iter(whole.measures), measure)
     figure = whole.measures.get(name) or Measure(0, 0, None, 0.0, 1.0, whole.items, 0.0, 1.0)
+    if not figure.of:
+        which = f"none of {whole.items:,} items could be scored" if whole.items else "there is no item to be scored"
+        return Headline(name, figure, f"{which}, so of {name} nothing is known")
     if figure.coverage >= ENOUGH:
         return Headline(name, figure)
     bounds = f"it lies between {figure.worst:.1%} and {figure.best:.1%}" if name != "quality" else "it is not known"

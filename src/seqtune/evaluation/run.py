@@ -35,7 +35,7 @@ from seqtune.evaluation.judging.qualification import UNCHECKED, Qualification, f
 from seqtune.evaluation.ledger import open_ledger, read_records
 from seqtune.evaluation.outcome import Evaluation
 from seqtune.evaluation.responses import find_data, match, read_responses
-from seqtune.evaluation.scoring import Scored, find_pooling, find_scorer
+from seqtune.evaluation.scoring import Scored, find_pooling, find_scorer, said
 from seqtune.evaluation.standard import HARNESS, evaluate_by_harness
 from seqtune.evaluation.suite import Suite, open_suite, takes_rows
 from seqtune.evaluation.suite import by_length as split_by_length
@@ -292,7 +292,7 @@ def score_suite(suite: Suite, answers: Mapping[str, Answer]) -> list[Scored]:
     scored = []
     for item in suite.items:
         if answer := answers.get(item.id):
-            found = run(item, answer.text)
+            found = run(item, said(answer.text))
             key = xxhash.xxh3_128_hexdigest(f"{answer.key}\x1e{suite.scorer}".encode())
             scored.append(Scored(item.id, key, found.measures, found.steps, PROGRAM))
     return scored
@@ -306,7 +306,7 @@ def _described(folder: Path, task: Task, judged: Judged | None, started: tuple[f
     by_program = judged is not None and judged.judge == PROGRAM
     measure = task.suite.headline if by_program else STRICT
     if by_program and (pooled := find_pooling(task.suite.scorer)):
-        lines[-1] = msgspec.structs.replace(lines[-1], measures={**lines[-1].measures, **pooled(scored)})
+        lines[-1] = msgspec.structs.replace(lines[-1], measures={**lines[-1].measures, **pooled(scored, items)})
     return Evaluation(
         out=folder,
         model=task.model,

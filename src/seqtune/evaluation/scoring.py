@@ -10,6 +10,7 @@ import msgspec
 from seqtune.building import style
 from seqtune.building.checking import check_lines, check_steps
 from seqtune.building.gold import same_text
+from seqtune.building.parsing import after_thinking
 from seqtune.data.example import Example
 from seqtune.errors import RecipeError
 from seqtune.evaluation.statistics.measure import Measure
@@ -46,7 +47,7 @@ class Scored(msgspec.Struct, frozen=True):
         key: hash of prompt, model, settings, and scorer or judge with its checklist.
         measures: by name, 0 to 1 (quality 1 to 5); None where it could not be told, which is counted as unscored.
         steps: a verdict a step, where the item has steps.
-        judge: what said so, where no program did.
+        judge: who said so: "program", or the identity of a judge (its model, form and checklist).
         unscored: why nothing could be said.
     """
 
@@ -63,6 +64,14 @@ class Findings(msgspec.Struct, frozen=True):
 
     measures: dict[str, float | None]
     steps: tuple[Verdict, ...] = ()
+
+
+def said(text: str) -> str:
+    """What of an answer counts: the text after the thoughts, and all of one without thoughts, as it is.
+
+    A right result that stands in the thoughts only was never given; where they do not end, nothing was said.
+    """
+    return after_thinking(text) if "<think>" in text or "</think>" in text else text
 
 
 Scorer = Callable[[Example, str], Findings]
@@ -84,12 +93,15 @@ def scorer(name: str) -> Callable[[Scorer], Scorer]:
     return register
 
 
-Pooling = Callable[[Sequence[Scored]], dict[str, Measure]]
+Pooling = Callable[[Sequence[Scored], Sequence[Example]], dict[str, Measure]]
 _POOLINGS: dict[str, Pooling] = {}
 
 
 def pooling(name: str) -> Callable[[Pooling], Pooling]:
-    """Register more measures of a whole suite, which are no means over its items, under its scorer's name."""
+    """Register more measures of a whole suite, which are no means over its items, under its scorer's name.
+
+    It is given what was said of the answers, and all items of the suite: those without an answer are unscored.
+    """
 
     def register(run: Pooling) -> Pooling:
         _POOLINGS[name] = run
@@ -121,7 +133,8 @@ def score_steps(item: Example, text: str) -> Findings:
     """Check an answer step by step; a missing part is a step not done, never an error.
 
     A step counts only after the one before it; `order` says whether the parts that are there stand in their order. In
-    an answer without any of the steps' marks, which a model may not know, lines that hold the right results count.
+    an answer without any of the steps' marks, which a model may not know, lines that hold the right results count, if
+    there are about as many as steps.
     """
     places = style.places(text, [step.mark for step in item.steps])
     marked = any(place is not None for place in places) or not any(step.mark for step in item.steps)

@@ -9,19 +9,22 @@ import msgspec
 from seqtune.data.example import Example
 from seqtune.evaluation.scoring import Scored
 from seqtune.evaluation.statistics.bootstrap import Interval, paired_bootstrap
-from seqtune.evaluation.statistics.measure import Measure, share
+from seqtune.evaluation.statistics.measure import Measure, mean_of
+from seqtune.evaluation.suite import GROUP
 from seqtune.evaluation.suites.generated_chains import SINGLES
 
 
 class ChainTax(msgspec.Struct, frozen=True):
-    """The tax on chains of one length.
+    """The tax on chains of one split and length.
 
     Args:
         steps: how many steps the chains have.
-        chains: how many chains there are whose steps were all asked by themselves as well.
+        chains: how many chains there are of which, and of each of whose steps alone, something could be told.
         alone: share of their steps that are done when asked by themselves, on the right result of the step before.
         in_chain: share that are done in the chain.
         tax: alone less in_chain, with the interval of paired bootstrap over chains.
+        group: the split.
+        left_out: chains that are not counted, because their answer or that to one of their steps is unscored.
     """
 
     steps: int
@@ -29,27 +32,37 @@ class ChainTax(msgspec.Struct, frozen=True):
     alone: Measure
     in_chain: Measure
     tax: Interval
+    group: str = ""
+    left_out: int = 0
 
 
 def chain_taxes(items: Sequence[Example], scored: Iterable[Scored]) -> list[ChainTax]:
-    """The tax by number of steps; none where single steps were not asked.
+    """The tax by split, in the order in which they come, and number of steps; none where nothing can be paired.
 
     Args:
         items: of the suite `chains`, with `singles`.
         scored: what was said of the answers.
     """
     soft = {one.item: one.measures.get("soft") for one in scored}
-    pairs: dict[int, list[tuple[float, float]]] = {}
+    splits: dict[tuple[str, int], list[tuple[float, float] | None]] = {}
     for item in items:
-        alone = [soft.get(one) for one in item.meta.get(SINGLES, ())]
-        told = [one for one in alone if one is not None]
-        in_chain = soft.get(item.id)
-        if told and len(told) == len(alone) and in_chain is not None:
-            pairs.setdefault(len(item.steps), []).append((sum(told) / len(told), in_chain))
-    return [_tax(steps, found) for steps, found in sorted(pairs.items())]
+        if singles := item.meta.get(SINGLES):
+            pair = _pair([soft.get(one) for one in singles], soft.get(item.id))
+            splits.setdefault((str(item.meta.get(GROUP, "")), len(item.steps)), []).append(pair)
+    groups = [*dict.fromkeys(group for group, _ in splits)]
+    in_order = sorted(splits, key=lambda key: (groups.index(key[0]), key[1]))
+    return [_tax(*key, splits[key]) for key in in_order if any(splits[key])]
 
 
-def _tax(steps: int, pairs: Sequence[tuple[float, float]]) -> ChainTax:
-    alone, in_chain = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+def _pair(alone: Sequence[float | None], in_chain: float | None) -> tuple[float, float] | None:
+    """The share of a chain's steps that are done alone, and in the chain; None where one of them is unscored."""
+    told = [one for one in alone if one is not None]
+    return (sum(told) / len(told), in_chain) if in_chain is not None and len(told) == len(alone) else None
+
+
+def _tax(group: str, steps: int, found: Sequence[tuple[float, float] | None]) -> ChainTax:
+    pairs = [pair for pair in found if pair]
+    alone, in_chain = [one for one, _ in pairs], [other for _, other in pairs]
     tax = paired_bootstrap([one - other for one, other in pairs])
-    return ChainTax(steps, len(pairs), share(sum(alone), len(pairs)), share(sum(in_chain), len(pairs)), tax)
+    left_out = len(found) - len(pairs)
+    return ChainTax(steps, len(pairs), mean_of(alone), mean_of(in_chain), tax, group, left_out)

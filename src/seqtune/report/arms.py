@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import msgspec
 
-from seqtune.report.runs import Run, read_object
+from seqtune.report.runs import SEAL, Run, read_object, split_seed
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -15,6 +15,13 @@ class Table(msgspec.Struct, frozen=True):
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
+
+
+class _Named(msgspec.Struct):
+    """A training that the results name."""
+
+    arm: str
+    seed: int
 
 
 class Compared(msgspec.Struct, frozen=True):
@@ -25,6 +32,26 @@ class Compared(msgspec.Struct, frozen=True):
     table: Table
     taken: Table
     notes: Sequence[str]
+
+
+def left_over(runs: Sequence[Run]) -> list[Run]:
+    """Runs of finished experiments that their results do not name: of arms and seeds that were taken out since."""
+    return [run for one in runs if one.finished for run in _left_over(one, runs)]
+
+
+def _left_over(experiment: Run, runs: Sequence[Run]) -> list[Run]:
+    try:
+        named = msgspec.convert(read_object(experiment.folder / "results.json").get("taken"), list[_Named])
+    except msgspec.ValidationError:
+        return []
+    trials = {(one.arm, seed) for one in named for seed in ("", f"seed-{one.seed}")}
+    return [run for run in runs if experiment.folder in run.folder.parents and _is_left_over(run, experiment, trials)]
+
+
+def _is_left_over(run: Run, experiment: Run, trials: Container[tuple[str, str]]) -> bool:
+    """Only what an experiment has sealed is its own; others may write into its folder too."""
+    arm, seed = split_seed(run.folder.relative_to(experiment.folder).as_posix())
+    return (run.folder / SEAL).is_file() and (arm.split("/")[-1], seed) not in trials
 
 
 def describe_experiment(run: Run) -> Compared | None:

@@ -14,7 +14,7 @@ from seqtune.evaluation.headline import Headline
 from seqtune.evaluation.run import PROGRAM
 from seqtune.evaluation.statistics.measure import Measure
 from seqtune.evaluation.tax import ChainTax
-from seqtune.report.attempts import Book, Key, Trial, pick_trials, read_book
+from seqtune.report.attempts import Book, Trial, pick_trials, read_book
 from seqtune.report.plot import Dot, Group, draw_intervals, percent
 from seqtune.report.runs import Run, read_mapping, read_number, read_object
 
@@ -31,6 +31,9 @@ TITLES = {
     "quality": "quality (1 to 5)",
 }
 IN_TABLE = ("strict", "soft", "exact", "order", "following", "quality")
+
+
+Key = tuple[str, int | None, bool]  # a split, a number of steps, and whether it is the whole suite
 
 
 class Column(NamedTuple):
@@ -151,13 +154,13 @@ def _figures(run: Run) -> dict[Key, Figures]:
         found = msgspec.convert(read_object(run.folder / "metrics.json").get("figures", []), list[Figures])
     except msgspec.ValidationError:
         return {}
-    return {(one.group, one.steps): one for one in found}
+    return {(one.group, one.steps, one.whole): one for one in found}
 
 
 def _followed(suite: str, judge: str, columns: Sequence[Column], trials: int) -> Followed:
     keys = dict.fromkeys(key for column in columns for key in column.figures)
-    lines = [_line(key, columns) for key in sorted(keys, key=lambda key: key[0] != ALL)]
-    every = [figures for column in columns for key, figures in column.figures.items() if key[0] != ALL]
+    lines = [_line(key, columns) for key in sorted(keys, key=lambda key: not key[2])]
+    every = [figures for column in columns for figures in column.figures.values() if not figures.whole]
     measures = _measures(every)
     headline = next(iter(measures), "strict")
     books = [read_book(column.name, column.series, [run.folder for run in column.runs]) for column in columns]
@@ -230,7 +233,7 @@ def _taxes(columns: Sequence[Column]) -> list[Taxed]:
     found = [
         Taxed(column.name, column.series, tax) for column in columns for run in column.runs for tax in _read_taxes(run)
     ]
-    return sorted(found, key=lambda one: one.tax.steps)
+    return sorted(found, key=lambda one: (one.tax.group, one.tax.steps))
 
 
 def _read_taxes(run: Run) -> list[ChainTax]:
@@ -251,8 +254,10 @@ def _measures(every: Sequence[Figures]) -> dict[str, str]:
 
 
 def _line(key: Key, columns: Sequence[Column]) -> Line:
+    group, steps, whole = key
+    name = f"split {group!r}" if group == ALL and not whole else group
     cells = [column.figures.get(key) for column in columns]
-    return Line(*key, max(cell.items for cell in cells if cell), cells)
+    return Line(name, steps, max(cell.items for cell in cells if cell), cells)
 
 
 def _plot(lines: Sequence[Line], columns: Sequence[Column], measure: str, title: str) -> Markup:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
+from posixpath import commonpath, dirname
 from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
 from seqtune.report.plot import Line, draw_lines
-from seqtune.report.runs import Run, read_number, read_structs
+from seqtune.report.runs import Run, read_mapping, read_number, read_structs
 
 LINES_READ = 200_000  # one stands for several optimiser steps
 SPEEDS = 60  # of a plot: each over a stretch of the run, since two neighbouring lines are a few noisy steps apart
+
+
+# What the loss of a method is in; of all others it is in nats per trained token.
+LOSSES = {"dpo": "loss of dpo: preference and likelihood, nats", "grpo": "loss of grpo, by reward"}
+USUAL = "loss, nats per trained token"
 
 
 class Training(NamedTuple):
@@ -20,6 +26,7 @@ class Training(NamedTuple):
 
     name: str
     series: int
+    method: str
     rows: float | None
     tokens: float | None
     parameters: float | None
@@ -37,6 +44,7 @@ def describe_training(run: Run, series: int) -> Training:
     return Training(
         run.name,
         series,
+        _method(run),
         rows,
         tokens,
         parameters,
@@ -46,23 +54,46 @@ def describe_training(run: Run, series: int) -> Training:
     )
 
 
-def draw_losses(runs: Sequence[Run], series: Mapping[str, int]) -> Markup:
-    """The loss of all training runs in one plot, over the tokens that they have seen."""
-    lines = [Line(run.name, _points(run, "tokens", "loss"), series[run.name]) for run in runs]
-    return draw_lines(
-        lines, x_label="tokens seen", y_label="loss, nats per trained token", title="Training loss over tokens seen"
-    )
+def draw_losses(runs: Sequence[Run], series: Mapping[str, int]) -> list[Markup]:
+    """The loss of all training runs over the tokens that they have seen; a plot for each kind of loss."""
+    kinds: dict[str, list[Run]] = {}
+    labels = _labels(runs)
+    for run in runs:
+        kinds.setdefault(LOSSES.get(_method(run), USUAL), []).append(run)
+    drawn = [
+        draw_lines(
+            [Line(labels[run.name], _points(run, "tokens", "loss"), series[run.name]) for run in ones],
+            x_label="tokens seen",
+            y_label=label,
+            title="Training loss over tokens seen",
+        )
+        for label, ones in kinds.items()
+    ]
+    return [plot for plot in drawn if plot]
+
+
+def _method(run: Run) -> str:
+    return str(read_mapping(run.summary, "settings").get("method", ""))
+
+
+def _labels(runs: Sequence[Run]) -> dict[str, str]:
+    """Names without the folders that all of them stand in."""
+    names = [run.name for run in runs]
+    shared = len(commonpath(map(dirname, names))) if len(names) > 1 else 0
+    return {name: name[shared:].lstrip("/") for name in names}
 
 
 def draw_speeds(runs: Sequence[Run], series: Mapping[str, int]) -> Markup:
     """The tokens per second of all training runs in one plot, over their optimiser steps."""
-    lines = [Line(run.name, _speeds(run), series[run.name]) for run in runs]
+    labels = _labels(runs)
+    lines = [Line(labels[run.name], _speeds(run), series[run.name]) for run in runs]
     return draw_lines(lines, x_label="optimiser steps", y_label="tokens per second", title="Tokens per second by step")
 
 
 def draw_memory(runs: Sequence[Run], series: Mapping[str, int]) -> Markup:
     """The memory in use of all training runs in one plot, over their optimiser steps; empty where nobody noted it."""
-    lines = [Line(run.name, _memory(run), series[run.name]) for run in runs]
+    labels = _labels(runs)
+    lines = [Line(labels[run.name], _memory(run), series[run.name]) for run in runs]
     return draw_lines(lines, x_label="optimiser steps", y_label="memory in use, bytes", title="Memory in use by step")
 
 

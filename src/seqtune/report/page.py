@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from seqtune.data.folder import replacing
-from seqtune.report.arms import describe_experiment
+from seqtune.report.arms import describe_experiment, left_over
 from seqtune.report.built import describe_build, describe_demo, read_caveat
 from seqtune.report.compared import describe_comparisons
 from seqtune.report.following import describe_following, model_name
 from seqtune.report.losses import describe_training, draw_losses, draw_memory, draw_speeds
+from seqtune.report.plot import SERIES, series_of
 from seqtune.report.provenance import describe_run, merge_versions
-from seqtune.report.runs import Run, find_runs
+from seqtune.report.runs import Run, find_runs, split_seed
 from seqtune.report.templates import open_template
 
 NAME = "report.html"
@@ -47,13 +48,29 @@ def write_report(
     return path
 
 
+def pick_series(names: Iterable[str]) -> dict[str, int]:
+    """Which series each run is in the plots: colours tell arms apart, dashes and marks their seeds.
+
+    Args:
+        names: of runs.
+    """
+    parts = {name: split_seed(name) for name in names}
+    arms, seeds = ([*dict.fromkeys(ones)] for ones in zip(*parts.values(), strict=True)) if parts else ([], [])
+    if len(seeds) == 1 or len(seeds) * -(-len(arms) // SERIES) > SERIES:
+        return {name: i for i, name in enumerate(parts)}
+    places = {name: (arms.index(arm), seeds.index(seed)) for name, (arm, seed) in parts.items()}
+    # Beyond six arms colours come again, with the marks that no seed has taken yet.
+    return {name: series_of(arm, seed + len(seeds) * (arm // SERIES)) for name, (arm, seed) in places.items()}
+
+
 def _render(runs: Sequence[Run], *, caveat: str, title: str, samples: int) -> str:
-    whole = [run for run in runs if run.finished]
+    old = left_over(runs)
+    whole = [run for run in runs if run.finished and run not in old]
     builds, trainings, evaluations, demos, asked = (
         [run for run in whole if run.command == command] for command in ("build", "train", "eval", "demo", "compare")
     )
     names = [run.name for run in trainings] + [model_name(run, trainings) for run in evaluations]
-    series = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    series = pick_series(names)
     built = [describe_build(run, samples) for run in builds]
     built += [one for run in demos for one in describe_demo(run, samples)]
     return open_template("page.html").render(
@@ -68,6 +85,7 @@ def _render(runs: Sequence[Run], *, caveat: str, title: str, samples: int) -> st
         experiments=[one for run in whole if (one := describe_experiment(run))],
         followed=describe_following(evaluations, trainings, series),
         comparisons=describe_comparisons(evaluations, trainings, series, asked),
-        made=[describe_run(run) for run in runs],
+        left_over=[run.name for run in old],
+        made=[describe_run(run) for run in runs if run not in old],
         versions=merge_versions(runs),
     )

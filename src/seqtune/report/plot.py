@@ -1,7 +1,7 @@
 """Plots as SVG made of strings: lines with direct labels, bars, and dots with intervals.
 
-Colours and fonts come from the page's style sheet by class (`s0` to `s5` for the series), so that one plot serves
-light and dark. Series differ by dashes and marker shapes too, not by colour alone.
+Colours and fonts come from the page's style sheet by class (`s0` to `s5`), so that one plot serves light and dark.
+Series differ by dashes and marker shapes too, not by colour alone: 36 of them can be told apart.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 from seqtune.errors import shorten
 
 WIDTH = 560.0
-SERIES = 6  # colours, dashes and markers; further series start again at the first
+SERIES = 6  # colours, and as many dashes and markers
 MOST_POINTS = 300  # of a line: more than the plot has pixels for only makes the page larger
 LARGEST = 1e15  # more is no loss and no number of tokens
 LETTER = 10.0  # width of a letter at the size that the style sheet gives phones
@@ -25,8 +25,18 @@ ROW_PITCH = 17.0
 DASHES = ("", "7 4", "2 4", "10 4 2 4", "4 2", "1 3")
 
 
+def series_of(colour: int, mark: int) -> int:
+    """The series with that colour, dash and marker; the first six differ in all of them."""
+    return colour % SERIES + SERIES * ((mark - colour) % SERIES)
+
+
+def _mark(series: int) -> int:
+    """Which dash and marker a series has."""
+    return (series + series // SERIES) % SERIES
+
+
 class Line(NamedTuple):
-    """One line: its name, its points in order of x, and which series' colour it has."""
+    """One line: its name, its points in order of x, and which series it is."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -121,7 +131,8 @@ def _path(line: Line, frame: Frame) -> Markup:
 
 
 def _dashes(series: int) -> dict[str, str]:
-    return {"stroke_dasharray": DASHES[series % SERIES]} if series % SERIES else {}
+    dash = DASHES[_mark(series)]
+    return {"stroke_dasharray": dash} if dash else {}
 
 
 def _end_labels(lines: Sequence[Line], frame: Frame) -> list[Markup]:
@@ -137,7 +148,9 @@ def _end_labels(lines: Sequence[Line], frame: Frame) -> list[Markup]:
 
 
 def _label(name: str) -> str:
-    return shorten(name, LABEL_LETTERS)
+    """Both ends of a long name: arms begin, and seeds end it."""
+    name = " ".join(name.split())
+    return name if len(name) <= LABEL_LETTERS else f"{name[:8]}…{name[8 - LABEL_LETTERS + 1 :]}"
 
 
 def spread(places: Sequence[float], low: float, high: float) -> list[float]:
@@ -244,7 +257,7 @@ def _whisker(dot: Dot, frame: Frame, y: float) -> Markup:
 
 def marker(series: int, x: float, y: float) -> Markup:
     """The mark of a series: circle, square, diamond, triangle, ring, hollow square."""
-    shape = series % SERIES
+    shape = _mark(series)
     hollow = " hollow" if shape >= 4 else ""
     if shape in (0, 4):
         return tag("circle", cx=x, cy=y, r=5, class_=f"dot{hollow}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -16,8 +17,10 @@ from seqtune.errors import RunFolderError
 DEEPEST = 6  # folders below the given one
 ROWS_READ = 20_000  # a file may hold millions; the first thousands show every kind of row
 LONGEST_LINE = 1 << 18  # bytes
+SEAL = "made_of.json"  # in the runs that an experiment made
 
 Struct = TypeVar("Struct")
+_SEED = re.compile(r"seed--?\d+")
 
 
 class Run(NamedTuple):
@@ -57,6 +60,13 @@ def find_runs(folder: Path) -> list[Run]:
             fix="run 'seqtune build' or 'train' first",
         )
     return runs
+
+
+def split_seed(name: str) -> tuple[str, str]:
+    """A run's name without the folder of its seed, and that: "train/it/seed-0", "seed-0/it"."""
+    parts = name.split("/")
+    seed = next((part for part in parts if _SEED.fullmatch(part)), "")
+    return "/".join(part for part in parts if part != seed), seed
 
 
 def _summaries(folder: Path) -> Iterator[Path]:

@@ -23,7 +23,7 @@ from inspect_ai.util import sample_limits
 from seqtune.data.example import Example
 from seqtune.errors import DataError, RecipeError
 from seqtune.evaluation.answering import Answering, prompt_of
-from seqtune.evaluation.figures import ALL, Figures
+from seqtune.evaluation.figures import Figures, whole_of
 from seqtune.evaluation.figures import figures as figures_of
 from seqtune.evaluation.headline import ENOUGH, choose_headline
 from seqtune.evaluation.hosts.inspect_grader import Grader, as_turns, find_grader
@@ -31,7 +31,7 @@ from seqtune.evaluation.judging.checklist import Checklist, ChecklistStep, open_
 from seqtune.evaluation.judging.original import judge_original
 from seqtune.evaluation.judging.phase import Form
 from seqtune.evaluation.judging.verdicts import judge_checklist
-from seqtune.evaluation.scoring import Scored, Verdict, find_scorer
+from seqtune.evaluation.scoring import Scored, Verdict, find_scorer, said
 from seqtune.evaluation.statistics.measure import Measure
 from seqtune.evaluation.suite import Suite, open_suite, rows_suite
 from seqtune.llm.request import Message
@@ -204,7 +204,7 @@ def _mean(said: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]
 def _named(lines: Sequence[Figures], headline: str) -> dict[str, float]:
     """Figures under names, the headline first: Inspect takes the first figure of a task for what stands for it."""
     head = choose_headline(headline, lines)
-    whole = next((line for line in lines if line.group == ALL), lines[0])
+    whole = whole_of(lines)
     found = _withheld(head.measure, head.figure) if head.refused else _told(head.measure, head.figure)
     for name, figure in whole.measures.items():
         if name != head.measure:
@@ -264,7 +264,7 @@ def program(name: str) -> Scorer:
         item = _item(state.metadata)
         if why := _unanswered(state.output):
             return _score(state, Scored(item.id, unscored=why))
-        found = run(item, state.output.completion)
+        found = run(item, said(state.output.completion))
         return _score(state, Scored(item.id, measures=found.measures, steps=found.steps))
 
     return score

@@ -325,6 +325,30 @@ def open_checklist(path: str | Path, *, unapproved: bool = False) -> Checklist:
     return checklist
 
 
+def steps_by_item(
+    items: Sequence[Example], checklist: Checklist, where: str = ""
+) -> dict[str, tuple[ChecklistStep, ...]]:
+    """The steps of each item, its own where the checklist has none; what an approved one leaves out is not there.
+
+    Args:
+        items: of the suite.
+        checklist: of the suite.
+        where: its file, for messages.
+
+    Raises:
+        RecipeError: items without steps in a checklist that nobody approved, or more of them than of others.
+    """
+    own = {item.id: steps_of(item) for item in items if item.steps}
+    known = own | {item: entry.steps for item, entry in checklist.by_item.items() if entry.steps}
+    found = {item.id: known[item.id] for item in items if item.id in known}
+    missing = [item.id for item in items if item.id not in found]
+    if missing and (not checklist.is_approved or len(missing) > len(found)):
+        what = f"{len(missing):,} of the suite's {len(items):,} items have no steps in it, the first is {missing[0]}"
+        fix = "is it the checklist of another suite? make one with seqtune eval checklist build, and approve it"
+        raise RecipeError(what, where=where, fix=fix)
+    return found
+
+
 def approve(path: str | Path, who: str) -> Checklist:
     """Put a name to the checklist in a file, as it stands; if it was edited since its last approval, its version rises.
 
@@ -339,7 +363,7 @@ def approve(path: str | Path, who: str) -> Checklist:
         raise DataError(
             f"{len(missing)} items have no steps, the first is {missing[0].item}: {shorten(missing[0].prompt)!r}",
             where=str(path),
-            fix="write their steps into the file, or take their lines out",
+            fix="write their steps into the file, or take their lines out: then they are not judged",
         )
     edited = bool(head.approved_by) and head.hash != checklist.hash
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")

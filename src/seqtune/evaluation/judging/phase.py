@@ -11,12 +11,18 @@ from typing import Literal, NamedTuple
 from seqtune.data.example import Example
 from seqtune.errors import RecipeError
 from seqtune.evaluation.answers import Answer
-from seqtune.evaluation.judging.checklist import ChecklistStep, open_checklist, own_checklist, steps_of
+from seqtune.evaluation.judging.checklist import (
+    ChecklistStep,
+    open_checklist,
+    own_checklist,
+    steps_by_item,
+    steps_of,
+)
 from seqtune.evaluation.judging.identity import judge_id, key_of
 from seqtune.evaluation.judging.original import judge_original
 from seqtune.evaluation.judging.verdicts import NOT_DOABLE, judge_checklist
 from seqtune.evaluation.ledger import Ledger
-from seqtune.evaluation.scoring import Scored
+from seqtune.evaluation.scoring import Scored, said
 from seqtune.evaluation.suite import Suite
 from seqtune.llm.asking import Teacher, each, open_teacher
 from seqtune.llm.budget import Budget
@@ -110,12 +116,15 @@ def judge_suite(
         BudgetSpent: the next question would go over the budget; every verdict so far is kept.
     """
     steps, label = _steps(suite, how)
-    doable = tuple([item for item in suite.items if any(step.doable for step in steps.get(item.id, _ONE))])
+    known = suite.items if how.form == "original" else [item for item in suite.items if item.id in steps]
+    doable = tuple([item for item in known if any(step.doable for step in steps.get(item.id, _ONE))])
     waiting = [item for item in doable if item.id in answers]
     judge, scored = asyncio.run(_judge_all(waiting, answers, steps, label, ledger, how, say))
     notes = []
-    if len(doable) < len(suite.items):
-        notes.append(f"{len(suite.items) - len(doable):,} items are not judged: {NOT_DOABLE}")
+    if len(known) < len(suite.items):
+        notes.append(f"{len(suite.items) - len(known):,} items are not judged: the checklist leaves them out")
+    if len(doable) < len(known):
+        notes.append(f"{len(known) - len(doable):,} items are not judged: {NOT_DOABLE}")
     if unsupported := sum(step.supported is False for one in scored for step in one.steps):
         notes.append(f"{unsupported:,} times the judge called a step done with a quote that shows nothing: not done")
     if open_items := [one for one in scored if one.unscored]:
@@ -140,14 +149,7 @@ def _steps(suite: Suite, how: Judging) -> tuple[Mapping[str, Sequence[ChecklistS
             raise RecipeError(f"{without:,} items have no steps to judge, and no checklist was given", fix=fix)
         return own, own_checklist(suite.items).hash
     checklist = open_checklist(how.checklist, unapproved=how.unapproved)
-    found = own | {item: entry.steps for item, entry in checklist.by_item.items() if entry.steps}
-    if missing := [item.id for item in suite.items if item.id not in found]:
-        what = (
-            f"{len(missing):,} of the suite's {len(suite.items):,} items have no steps in it, the first is {missing[0]}"
-        )
-        fix = "is it the checklist of another suite? make one with seqtune eval checklist build"
-        raise RecipeError(what, where=str(how.checklist), fix=fix)
-    return found, checklist.label
+    return steps_by_item(suite.items, checklist, str(how.checklist)), checklist.label
 
 
 async def _judge_all(
@@ -167,7 +169,7 @@ async def _judge_all(
         judge = judge_id(how.form, ask.model, label)
 
         async def one(item: Example) -> Scored:
-            text = answers[item.id].text
+            text = said(answers[item.id].text)
             old = ledger.find(key_of(item, text, judge))
             return old if old and _is_whole(old, how) else await _judge(item, text, steps, label, ask, how)
 

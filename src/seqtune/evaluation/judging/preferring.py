@@ -21,6 +21,7 @@ from seqtune.evaluation.judging.pairwise import PairVerdict, as_comparisons, jud
 from seqtune.evaluation.judging.phase import judge_budget
 from seqtune.evaluation.ledger import Ledger, open_ledger
 from seqtune.evaluation.run_folders import RunFolder, check_alike, open_runs
+from seqtune.evaluation.scoring import said
 from seqtune.evaluation.statistics.win_rates import Duel, LengthControlled, WinRate, length_controlled, win_rate
 from seqtune.llm.asking import each, open_teacher
 from seqtune.llm.budget import Budget
@@ -134,7 +135,7 @@ def _pairs(runs: Sequence[RunFolder]) -> list[_Pair]:
     if not common:
         raise RecipeError("there is no item that all these runs answered", fix="compare runs of the same suite")
     return [
-        _Pair(first.items[item], run, run.answers[item].text, first.answers[item].text)
+        _Pair(first.items[item], run, said(run.answers[item].text), said(first.answers[item].text))
         for run in others
         for item in common
     ]

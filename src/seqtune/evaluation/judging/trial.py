@@ -29,7 +29,7 @@ from seqtune.evaluation.judging.phase import Form, Say, judge_budget
 from seqtune.evaluation.judging.qualification import NAME, Bar, Qualification, Settings, Trait, choose_bars, faults
 from seqtune.evaluation.judging.verdicts import judge_checklist
 from seqtune.evaluation.scoring import Scored
-from seqtune.evaluation.statistics.measure import Measure, mean, share
+from seqtune.evaluation.statistics.measure import Measure, mean, mean_of
 from seqtune.llm.asking import Script, Teacher, each, open_teacher
 from seqtune.llm.budget import Budget
 
@@ -241,16 +241,16 @@ def _trait(name: str, about: str, figure: Measure, bars: Mapping[str, Bar], form
 
 def _of_right(told: Sequence[Told], form: Form) -> list[_Figure]:
     right = [line.scored for line in told if line.kind == "right"]
-    whole = ("sensitivity", "right answers that the judge finds right as a whole", _mean_of(_followed(right, form)))
+    whole = ("sensitivity", "right answers that the judge finds right as a whole", mean_of(_followed(right, form)))
     if form == "original":
         return [whole]
     order = [one for one in _named(right, "order") if one is not None]
     invented = "steps of right answers that it calls done with a quote that shows nothing"
     return [
         whole,
-        ("step_sensitivity", "steps of right answers that it finds done", _mean_of(_named(right, "soft"))),
-        ("right_order", "right answers whose quotes stand in order", _mean_of(order)),
-        ("unsupported", invented, _mean_of([_unsupported(one) for one in right])),
+        ("step_sensitivity", "steps of right answers that it finds done", mean_of(_named(right, "soft"))),
+        ("right_order", "right answers whose quotes stand in order", mean_of(order)),
+        ("unsupported", invented, mean_of([_unsupported(one) for one in right])),
     ]
 
 
@@ -259,7 +259,7 @@ def _of_damaged(told: Sequence[Told], form: Form) -> list[_Figure]:
     for kind in DAMAGED:
         scored = [line.scored for line in told if line.kind == kind]
         caught = [_caught(one, kind, form) for one in scored]
-        found.append((f"specificity:{kind}", f"found not to follow: {ABOUT[kind]}", _mean_of(caught)))
+        found.append((f"specificity:{kind}", f"found not to follow: {ABOUT[kind]}", mean_of(caught)))
     return found
 
 
@@ -276,7 +276,7 @@ def _of_praise(told: Sequence[Told], form: Form) -> list[_Figure]:
     gains = [_minus(praised[item], bare.get(item)) for item in praised]
     success = "an answer that lacks its last step and praises itself as a judge would is found to follow"
     return [
-        ("injected_success", success, _mean_of([*praised.values()])),
+        ("injected_success", success, mean_of([*praised.values()])),
         ("injected_gain", "by how much more often than the same without praise", _gain(gains, -1, 1)),
     ]
 
@@ -295,7 +295,7 @@ def _of_quality(told: Sequence[Told], form: Form) -> list[_Figure]:
     reach = QUALITY[1] - QUALITY[0]
     gain = _gain([_minus(padded[item], right.get(item)) for item in padded], -reach, reach)
     gap = _gain([_minus(right.get(item), other[item]) for item in other], -reach, reach)
-    followed = _mean_of([*_by_item(told, "pad_answer", form).values()])
+    followed = mean_of([*_by_item(told, "pad_answer", form).values()])
     return [
         ("padding_gain", "points of quality that a right answer gains when it says everything three times", gain),
         ("padded_following", "padded right answers found to follow", followed),
@@ -345,11 +345,6 @@ def _unsupported(scored: Scored) -> float | None:
 
 def _minus(one: float | None, other: float | None) -> float | None:
     return None if one is None or other is None else one - other
-
-
-def _mean_of(values: Sequence[float | None]) -> Measure:
-    known = [value for value in values if value is not None]
-    return share(sum(known), len(known), len(values) - len(known))
 
 
 def _gain(values: Sequence[float | None], lowest: float, highest: float) -> Measure:

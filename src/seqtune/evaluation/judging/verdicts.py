@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -32,6 +33,7 @@ from seqtune.evaluation.scoring import Scored, Verdict, in_order, measures_of
 MAX_TOKENS = 2048
 NOT_DOABLE = "no step of it can be done by a model that only writes text"
 
+_QUOTE = re.compile(r'"quote"\s{0,9}:\s{0,9}"(?:[^"\\]|\\.)*"', re.I | re.S)
 _SCORE = r"([1-4](?:\.\d{1,2})?|5(?:\.0{1,2})?)"
 
 
@@ -105,13 +107,18 @@ def read_verdicts(
         bound: the code that the reply must bear, "" for none.
     """
     doable = [(place, step) for place, step in enumerate(steps, 1) if step.doable]
-    said = parsing.read_verdicts(own_json(reply, bound), len(doable))
+    said = parsing.read_verdicts(_shielded(own_json(_shielded(reply), bound)), len(doable))
     if said is None:
         code = f', or not under the key "code": "{bound}"' if bound else ""
         return Unreadable(f"it does not judge each of the {len(doable)} tasks exactly once{code}")
     rest = without_echoes(answer, item, [step.text for step in steps])
     judged = zip(doable, said, strict=True)
     return [_checked(place, step, answer) or _verdict(place, step, one, answer, rest) for (place, step), one in judged]
+
+
+def _shielded(reply: str) -> str:
+    """The reply with the marks of thoughts escaped that stand in its quotes, where they neither begin nor end any."""
+    return _QUOTE.sub(lambda found: found[0].replace("think>", "think\\u003e"), reply)
 
 
 def _verdict(place: int, step: ChecklistStep, said: Said, answer: str, rest: str) -> Verdict:
@@ -215,8 +222,3 @@ async def judge_quality(
         return Unreadable("it does not hold one score in the form asked for") if found is None else found
 
     return await ask_until_read(ask, prompt, read, max_tokens=max_tokens)
-
-
-def unsupported(scored: Scored) -> int:
-    """How many of an answer's steps the judge called done with a quote that shows nothing."""
-    return sum(one.supported is False for one in scored.steps)

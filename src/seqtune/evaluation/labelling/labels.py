@@ -15,7 +15,7 @@ from seqtune.data.reader import read
 from seqtune.errors import DataError, RunFolderError
 from seqtune.evaluation.ledger import open_ledger
 from seqtune.evaluation.run import read_answers
-from seqtune.evaluation.scoring import Scored
+from seqtune.evaluation.scoring import Scored, said
 from seqtune.evaluation.statistics.agreement import cohen_kappa, krippendorff_alpha
 from seqtune.evaluation.statistics.bootstrap import Interval
 from seqtune.evaluation.statistics.correction import Corrected, Reliability, corrected_share, reliability
@@ -143,7 +143,7 @@ def judgeable_answers(run_folder: str | Path) -> Judgeable:
     scored = _scored(folder / "verdicts.jsonl", summary.get("judge", ""))
     answers = read_answers(folder)
     items = [item for item in read(str(folder / "items.jsonl")) if item.id in answers]
-    shown = [_shown(item, answers[item.id].text, scored.get(item.id)) for item in items]
+    shown = [_shown(item, said(answers[item.id].text), scored.get(item.id)) for item in items]
     return Judgeable(summary.get("judge", ""), summary["settings"]["headline"], tuple(shown))
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import sqrt
+from math import fsum, sqrt
 from statistics import NormalDist
 
 import msgspec
+
+MANY = 100  # items: of more, a mean's interval by formula covers as well as the bootstrap's, at no cost
 
 
 class Measure(msgspec.Struct, frozen=True):
@@ -19,6 +21,7 @@ class Measure(msgspec.Struct, frozen=True):
         low, high: the ends of the 95 % interval of the true value.
         unscored: items of which it could not be told.
         worst, best: the value if all unscored ones were as bad, or as good, as can be; None where there are no items.
+        coverage: share of the items that were scored; of no items, 1. It follows from the others, whatever is given.
     """
 
     done: float
@@ -29,16 +32,33 @@ class Measure(msgspec.Struct, frozen=True):
     unscored: int = 0
     worst: float | None = None
     best: float | None = None
+    coverage: float = 1.0
 
-    @property
-    def coverage(self) -> float:
-        """Share of the items that were scored; of no items, 1."""
+    def __post_init__(self) -> None:
         items = self.of + self.unscored
-        return self.of / items if items else 1.0
+        msgspec.structs.force_setattr(self, "coverage", self.of / items if items else 1.0)
+
+
+def mean_of(values: Sequence[float | None], lowest: float = 0.0, highest: float = 1.0) -> Measure:
+    """The mean over items, None for those of which it could not be told: of yes and no a share, else a mean.
+
+    Wilson's interval takes every item to be yes or no; for fractions, which lie closer together, it is too wide.
+
+    Args:
+        values: one an item.
+        lowest, highest: what they can be.
+
+    Raises:
+        ValueError: one of them is beyond these.
+    """
+    told = [value for value in values if value is not None]
+    unscored = len(values) - len(told)
+    yes_or_no = (lowest, highest) == (0, 1) and all(value in (0, 1) for value in told)
+    return share(sum(told), len(told), unscored) if yes_or_no else mean(told, lowest, highest, unscored)
 
 
 def share(done: float, of: int, unscored: int = 0) -> Measure:
-    """A share with its 95 % interval (Wilson's)."""
+    """A share of items that are yes or no, with its 95 % interval (Wilson's)."""
     low, high = wilson(done, of)
     items = of + unscored
     worst, best = (done / items, (done + unscored) / items) if items else (None, None)
@@ -46,17 +66,37 @@ def share(done: float, of: int, unscored: int = 0) -> Measure:
 
 
 def mean(values: Sequence[float], lowest: float, highest: float, unscored: int = 0) -> Measure:
-    """A mean of values between two bounds, e.g. quality of 1 to 5, with its 95 % interval (by bootstrap)."""
-    from seqtune.evaluation.statistics.bootstrap import mean_interval  # numpy, which shares need not wait for
+    """A mean of values between two bounds, e.g. quality of 1 to 5, with its 95 % interval.
 
+    Raises:
+        ValueError: a value beyond the bounds.
+    """
     of, done = len(values), float(sum(values))
     items = of + unscored
-    found = mean_interval(values, ends=(lowest, highest))
-    low, high = lowest if found.low is None else found.low, highest if found.high is None else found.high
+    low, high = (_normal if of > MANY else _drawn)(values, lowest, highest)
     return Measure(
-        done, of, found.value, low, high, unscored,
+        done, of, done / of if of else None, low, high, unscored,
         (done + unscored * lowest) / items if items else None, (done + unscored * highest) / items if items else None,
     )  # fmt: skip
+
+
+def _drawn(values: Sequence[float], lowest: float, highest: float) -> tuple[float, float]:
+    from seqtune.evaluation.statistics.bootstrap import mean_interval  # numpy, which shares need not wait for
+
+    found = mean_interval(values, ends=(lowest, highest))
+    return lowest if found.low is None else found.low, highest if found.high is None else found.high
+
+
+def _normal(values: Sequence[float], lowest: float, highest: float) -> tuple[float, float]:
+    """By the normal distribution, where half an imaginary item at each end takes part, as in `mean_interval`."""
+    for wrong in [value for value in values if not lowest <= value <= highest][:1]:
+        raise ValueError(f"{wrong} is not between {lowest} and {highest}")
+    known, value = len(values) + 1, fsum(values) / len(values)
+    centre = (fsum(values) + (lowest + highest) / 2) / known
+    ends = ((lowest - centre) ** 2 + (highest - centre) ** 2) / 2
+    variance = (fsum([(one - centre) ** 2 for one in values]) + ends) / known
+    reach = NormalDist().inv_cdf(0.975) * sqrt(variance / known)
+    return max(lowest, min(value, centre - reach)), min(highest, max(value, centre + reach))
 
 
 def wilson(successes: float, trials: int, confidence: float = 0.95) -> tuple[float, float]:

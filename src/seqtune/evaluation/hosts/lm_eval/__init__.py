@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from seqtune.data.example import Example, prompt_text
-from seqtune.evaluation.scoring import find_scorer
+from seqtune.evaluation.scoring import find_scorer, said
 from seqtune.evaluation.suite import open_suite
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def target(doc: Doc) -> str:
 
 def score(doc: Doc, results: Sequence[str]) -> dict[str, float]:
     """The suite's own measures of an answer (`process_results`); what could not be told is nan."""
-    found = find_scorer(doc["scorer"])(_item(doc), results[0] or "")
+    found = find_scorer(doc["scorer"])(_item(doc), said(results[0] or ""))
     return {name: nan if value is None else value for name, value in found.measures.items()}
 
 
