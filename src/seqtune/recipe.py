@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from ruamel.yaml import YAML
@@ -162,27 +162,58 @@ def check(document: Document, location: Location, value: Any, model: type[Model]
     try:
         return model.model_validate(value), []
     except ValidationError as error:
-        return None, [_say(document, location, model, detail) for detail in error.errors(include_url=False)]
+        return None, [_say(document, location, value, model, one) for one in error.errors(include_url=False)]
 
 
-def _say(document: Document, location: Location, model: type[BaseModel], detail: Any) -> str:
+def _say(document: Document, location: Location, value: Any, model: type[BaseModel], detail: Any) -> str:
+    *above, key = detail["loc"] or ("",)
     known = _known_keys(model)
-    # Without what pydantic adds for the members of a union ("str", "list[str]").
-    inside = tuple(part for part in detail["loc"] if isinstance(part, int) or part in known)
-    place = document.place((*location, *detail["loc"])) if detail["type"] != "missing" else document.place(location)
-    name = ".".join(str(part) for part in (*location, *(inside or detail["loc"])))
+    inside = (*location, *_written(above, value, known))
     if detail["type"] == "extra_forbidden":
-        key = str(detail["loc"][-1])
-        near = did_you_mean(key, known)
-        return f"{place}: unknown key {key!r} in {'.'.join(map(str, location)) or 'the recipe'}{near}"
+        near = did_you_mean(str(key), _known_keys(model, inside[len(location) :]))
+        return f"{document.place((*inside, key))}: unknown key {key!r} in {_named(inside) or 'the recipe'}{near}"
     if detail["type"] == "missing":
-        return f"{place}: {name} is missing"
+        return f"{document.place(inside)}: {_named((*inside, key))} is missing"
+    whole = (*location, *(_written(detail["loc"], value, known) or detail["loc"]))
     message = detail["msg"].removeprefix("Value error, ")
-    return f"{place}: {name} = {shorten(detail['input'])}: {message[0].lower()}{message[1:]}"
+    return f"{document.place(whole)}: {_named(whole)} = {shorten(detail['input'])}: {message[0].lower()}{message[1:]}"
 
 
-def _known_keys(model: type[BaseModel]) -> list[str]:
-    return [info.alias or name for name, info in model.model_fields.items()]
+def _named(location: Location) -> str:
+    return ".".join(map(str, location))
+
+
+def _written(loc: Iterable[str | int], value: Any, known: Sequence[str]) -> Location:
+    """The keys of an error's path, without what pydantic adds for the members of a union ("str", "list[str]").
+
+    Args:
+        loc: as pydantic gives it.
+        value: that it is about; whatever is a key in it was written by the user.
+        known: the keys of the model, which need not be written.
+    """
+    kept: list[str | int] = []
+    for part in loc:
+        if isinstance(part, int) or (isinstance(value, dict) and part in value) or (not kept and part in known):
+            kept.append(part)
+            value = _at(value, part)
+    return tuple(kept)
+
+
+def _at(value: Any, key: str | int) -> Any:
+    try:
+        return value[key]
+    except (LookupError, TypeError):
+        return None
+
+
+def _known_keys(model: type[BaseModel], inside: Location = ()) -> list[str]:
+    """The keys of a model, or of one that stands in it."""
+    fields = {info.alias or name: info for name, info in model.model_fields.items()}
+    if not inside:
+        return [*fields]
+    annotation = fields[str(inside[0])].annotation if inside[0] in fields else None
+    inner = [one for one in (annotation, *get_args(annotation)) if isinstance(one, type) and issubclass(one, BaseModel)]
+    return _known_keys(inner[0], inside[1:]) if inner else []
 
 
 def options_model(name: str, parameters: Iterable[inspect.Parameter], base: type[Strict] = Strict) -> type[Strict]:

@@ -1,6 +1,7 @@
 """An experiment, end to end, with models from scratch: what it leaves, what it repeats, what its arms share."""
 
 import json
+import shutil
 import sys
 
 import pytest
@@ -90,8 +91,50 @@ def test_a_finished_experiment_is_not_done_again(done, monkeypatch):
 
 
 def test_another_experiment_does_not_write_there(done):
-    with pytest.raises(RunFolderError, match="another run"):
-        run_experiment(recipe(seeds=[5]), out=str(done.out))
+    with pytest.raises(RunFolderError, match="another recipe stands here") as error:
+        run_experiment(recipe(match="steps"), out=str(done.out))
+    assert "finished runs made of the same rows, settings and model are kept" in error.value.fix
+
+
+def test_another_seed_is_added_to_those_that_are_finished(tmp_path):
+    run_experiment(recipe(**ARMS), out=str(tmp_path))
+    stages = []
+    more = run_experiment(
+        recipe(**ARMS | {"seeds": [0, 1]}), out=str(tmp_path), say=lambda stage, at: stages.append(stage)
+    )
+    assert more.results.seeds == (0, 1)
+    assert {stage[-6:] for stage in stages} == {"seed 1"}
+    assert not any("another" in note for note in more.results.notes)
+
+
+def test_what_another_model_in_the_same_place_gives_is_found_anew(done, tmp_path):
+    base, stages = tmp_path / "base", []
+    for arm in ("it", "sit", "sit"):
+        shutil.copytree(done.out / "train" / arm / "seed-0/model", base, dirs_exist_ok=True)
+        small = {"arms": {"it": {"take": "control"}}, "seeds": [0], "match": "rows"}
+        before = len(stages)
+        run_experiment(
+            recipe(**small), out=str(tmp_path / "run"), model=str(base), say=lambda stage, at: stages.append(stage)
+        )
+    assert stages[:before].count("answer it, seed 0") > 1
+    assert stages[before:] == []
+
+
+def test_an_arm_that_was_taken_out_is_left_over_in_the_report(done, tmp_path):
+    shutil.copytree(done.out, tmp_path / "run")
+    run_experiment(recipe(**ARMS), out=str(tmp_path / "run"), overwrite=True)
+    text = write_report(tmp_path / "run").read_text("utf-8")
+    shown, _, made = text.partition('id="made"')
+    for name in ("dpo/seed-0", "dpo/seed-1", "it/seed-1", "sit/seed-1"):
+        assert f"train/{name}" not in shown
+        assert f"train/{name}" in made
+    assert "train/it/seed-0" in shown
+
+
+def test_losses_of_other_methods_are_drawn_apart(done):
+    text = write_report(done.out).read_text("utf-8")
+    assert text.count("<title>Training loss over tokens seen</title>") == 2
+    assert "loss of dpo" in text
 
 
 def test_a_killed_experiment_goes_on_and_comes_to_the_same(done, tmp_path):
@@ -110,7 +153,11 @@ def test_a_killed_experiment_goes_on_and_comes_to_the_same(done, tmp_path):
 
 def test_a_look_ahead_says_what_is_then_done_and_writes_nothing(done, tmp_path):
     found = look_ahead(plan_experiment(RECIPE, out=str(tmp_path / "run")))
-    taken = [(one.arm, one.seed, Size(one.rows, one.tokens, one.steps)) for one in done.results.taken if not one.after]
+    taken = [
+        (one.arm, one.seed, Size(one.rows, one.unused, one.tokens, one.steps))
+        for one in done.results.taken
+        if not one.after
+    ]
     assert [(one.arm, one.seed, one.size) for one in found if one.size] == taken
     assert not any(one.trained or one.tested for one in found)
     assert not (tmp_path / "run").exists()

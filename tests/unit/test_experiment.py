@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqtune.errors import RecipeError, RunFolderError
+from seqtune.experiment.results import Taken, _notes
 from seqtune.experiment.run import plan_experiment
 from seqtune.experiment.spread import spread
-from seqtune.experiment.trials import is_made, once
-from seqtune.recipe import shipped_recipes
+from seqtune.experiment.trials import Trial, is_made, once
+from seqtune.recipe import read_recipe, shipped_recipes
 
 BUILD = {"from": "rows.jsonl", "chains": ["repeat"]}
 ARMS = {"it": {"take": "control"}, "sit": {}}
@@ -92,7 +93,7 @@ experiment:
         11: "experiment.match",
         13: "experiment.arms.it.take = contrl",
         15: "unknown key 'datset' in experiment.arms.sit; did you mean 'dataset'?",
-        16: "experiment.arms.sit.train.epochs: arms match in",
+        16: "experiment.arms.sit.train.epochs: arms are matched in how long they train",
         18: "no arm before this one is called 'sitt'; did you mean 'sit'?",
     }.items():
         assert f"recipe.yaml:{line}: {text}" in said, said
@@ -137,7 +138,80 @@ def test_no_arm_goes_on_from_an_adapter_that_is_not_merged():
 
 def test_the_fingerprint_is_of_the_recipe_wherever_it_writes():
     one, other = (plan_experiment(recipe(), out=out).fingerprint for out in ("a", "b"))
-    assert one == other != plan_experiment(recipe(), out="a", seeds=[0]).fingerprint
+    assert one == other != plan_experiment(recipe(), out="a", match="steps").fingerprint
+
+
+def test_other_seeds_go_on_in_the_same_folder():
+    assert plan_experiment(recipe()).fingerprint == plan_experiment(recipe(), seeds=[0, 1, 2, 3]).fingerprint
+
+
+# --- arms of other methods
+
+PREFERRING = {"method": "dpo", "damages": ["drop_step"]}
+OF_ANSWERS = {"learning_rate": 0.003, "batch_tokens": 64, "packing": True, "rows_per_step": 8, "epochs": 3}
+
+
+@given(st.sets(st.sampled_from([*OF_ANSWERS])))
+def test_an_arm_of_preference_takes_over_nothing_that_is_of_answers(names):
+    shared = {name: OF_ANSWERS[name] for name in names}
+    arms = {**ARMS, "dpo": {"after": "sit", "train": PREFERRING}}
+    found = plan_experiment(recipe(train={**shared, "warmup": 0.2}, experiment={"arms": arms}))
+    assert found.trains["dpo"] == {**PREFERRING, "warmup": 0.2}
+    assert found.trains["sit"] == {**shared, "warmup": 0.2}
+
+
+@pytest.mark.parametrize("method", ["dpo", "grpo"])
+def test_the_papers_experiment_takes_an_arm_of_preference(method, tmp_path):
+    document = read_recipe("paper-experiment").values
+    document["experiment"]["arms"]["more"] = {"after": "sit", "train": {"method": method}}
+    train = plan_experiment(document).trains["more"]
+    assert train["template"] == "tulu"
+    assert not {"learning_rate", "batch_tokens", "rows_per_step", "epochs"} & {*train}
+
+
+def test_adapters_and_whole_weights_share_all_but_their_rate():
+    arms = {"full": {}, "lora": {"train": {"method": "lora"}}, "qlora": {"train": {"method": "qlora"}}}
+    shared = {"model": "m", "learning_rate": 0.1, "rows_per_step": 8, "lora": {"r": 4}}
+    found = plan_experiment(recipe(train=shared, experiment={"arms": arms})).trains
+    assert found["full"] == shared
+    for name in ("lora", "qlora"):
+        assert found[name] == {"model": "m", "rows_per_step": 8, "lora": {"r": 4}, "method": name}
+
+
+@pytest.mark.parametrize("match", ["tokens", "steps"])
+@pytest.mark.parametrize("at", ["shared", "arm"])
+def test_how_long_preference_takes_is_matched_in_rows_alone(match, at):
+    arms = {"it": {"take": "control"}, "dpo": {"train": PREFERRING if at == "arm" else {}}}
+    shared = {"model": "m", **(PREFERRING if at == "shared" else {})}
+    made = recipe(train=shared, experiment={"match": match, "arms": arms})
+    assert f"how long method dpo trains is not matched in {match}: give 'match: rows'" in refused(made)
+    made["experiment"]["match"] = "rows"
+    assert plan_experiment(made).matched == ["it", "dpo"]
+
+
+def test_an_unknown_match_is_the_only_problem_of_it():
+    said = refused(recipe(train={"max_tokens": 9}, experiment={"match": "token"}))
+    assert said.startswith("1 problem in the recipe:\n  the recipe: experiment.match = token")
+
+
+def test_what_is_wrong_with_an_arms_own_chains_stands_at_the_arm(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        """build:
+  from: rows.jsonl
+  chains:
+    - chain: repeat
+experiment:
+  out: runs/x
+  arms:
+    it: {}
+    sit:
+      build:
+        chains:
+          - repaet
+"""
+    )
+    assert "recipe.yaml:12: no chain or operation is called 'repaet'" in refused(path)
 
 
 # --- intervals
@@ -201,7 +275,48 @@ def test_the_interval_holds_the_truth_at_least_as_often_as_it_says():
     assert held >= 186
 
 
+# --- what a table tells of its trainings
+
+
+def told(match, *taken):
+    return "\n".join(_notes((0, 1), match, [Taken(*one, cpu_s=1.0) for one in taken]))
+
+
+def test_what_an_arm_took_besides_is_told_over_all_seeds():
+    sit = [("sit", seed, "", 10, 0, 500, 100, 5) for seed in (0, 1)]
+    dpo = [("dpo", seed, "sit", 10, 0, tokens, 100, 5) for seed, tokens in ((0, 1200), (1, 900))]
+    assert "dpo goes on from sit, so it was trained on 900 to 1,200 tokens more" in told("tokens", *sit, *dpo)
+    assert "trained on 900 tokens more" in told("tokens", *sit, ("dpo", 0, "sit", 10, 0, 900, 100, 5))
+
+
+def test_rows_that_were_left_out_are_told_by_arm():
+    arms = [("it", 0, "", 10, 0, 9, 9, 9), ("sit", 0, "", 7, 3, 9, 9, 9), ("sit", 1, "", 8, 2, 9, 9, 9)]
+    said = told("tokens", *arms)
+    assert "it 0 of 10, sit 2 to 3 of 10." in said
+    assert "left out" not in told("tokens", arms[0], ("it", 1, *arms[0][2:]))
+
+
 # --- runs that are done once
+
+
+@given(st.binary(max_size=8), st.binary(max_size=8))
+def test_a_training_is_known_by_what_its_model_is_not_by_where_it_stands(tmp_path_factory, one, other):
+    def key(weights, name):
+        folder = tmp_path_factory.mktemp("models") / name
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(weights)
+        return Trial("a", 0, "rows", folder, folder, {}, model=str(folder)).training_key
+
+    assert (key(one, "x") == key(other, "y")) == (one == other)
+
+
+def test_a_model_that_changed_in_its_place_is_another(tmp_path):
+    trial = Trial("a", 0, "rows", tmp_path, tmp_path, {}, model=str(tmp_path))
+    keys = []
+    for weights in (b"one", b"other"):
+        (tmp_path / "model.safetensors").write_bytes(weights)
+        keys.append(trial.training_key)
+    assert keys[0] != keys[1]
 
 
 def finished(folder, runs):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 SEEDS = 3  # of the long demo
 
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Use the folder whatever it holds.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Use the folder whatever it holds; finished runs are kept.")
+]
 Json = Annotated[bool, typer.Option("--json", help="End with one JSON object, print nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no notes.")]
 
@@ -59,7 +62,7 @@ def experiment(
 
 
 def _show_prospects(found: list[Prospect], match: str, out: Path) -> None:
-    columns = ["arm", "seed", "after", "rows", "tokens", "steps", "training", "evaluation"]
+    columns = ["arm", "seed", "after", "rows", "left out", "tokens", "steps", "training", "evaluation"]
     console.result(console.table("", columns, [_prospect_row(one) for one in found]))
     if any(one.size is None and not one.after for one in found):
         console.result("? is known once the rows are built, which asks a teacher: see seqtune build RECIPE --dry-run")
@@ -70,7 +73,7 @@ def _show_prospects(found: list[Prospect], match: str, out: Path) -> None:
 
 
 def _prospect_row(one: Prospect) -> list[object]:
-    sizes = [f"{n:,}" for n in (one.size.rows, one.size.tokens, one.size.steps)] if one.size else ["?"] * 3
+    sizes = [f"{n:,}" for n in astuple(one.size)] if one.size else ["?"] * 4
     done = ["finished" if made else "to do" for made in (one.trained, one.tested)]
     return [one.arm, one.seed, one.after, *sizes, *done]
 

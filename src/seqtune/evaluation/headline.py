@@ -9,6 +9,7 @@ import msgspec
 from seqtune.evaluation.figures import Figures, whole_of
 from seqtune.evaluation.statistics.measure import Measure
 
+JUDGED = "strict"  # what a judge is quoted by; in the original form, which knows no steps, the first of its measures
 ENOUGH = 0.95  # of the items must be scored
 
 

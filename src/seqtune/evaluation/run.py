@@ -29,7 +29,7 @@ from seqtune.errors import RecipeError, RunFolderError, did_you_mean
 from seqtune.evaluation.answering import Answering, answer_suite
 from seqtune.evaluation.answers import Answer, model_name
 from seqtune.evaluation.figures import figures
-from seqtune.evaluation.headline import choose_headline
+from seqtune.evaluation.headline import JUDGED, choose_headline
 from seqtune.evaluation.judging.phase import Form, Judged, Judging, judge_budget, judge_suite, require_steps
 from seqtune.evaluation.judging.qualification import UNCHECKED, Qualification, find_qualification, gate
 from seqtune.evaluation.ledger import open_ledger, read_records
@@ -45,7 +45,6 @@ from seqtune.training.model import PACKAGES, Loaded
 Phase = Literal["both", "answer", "judge"]
 Say = Callable[[int], object]
 
-STRICT = "strict"  # what a judge is quoted by; in the original form, which knows no steps, the first of its measures
 STEPS = "steps"  # the scorer of items with steps
 PROGRAM = "program"  # who scored where no judge did
 
@@ -304,7 +303,7 @@ def _described(folder: Path, task: Task, judged: Judged | None, started: tuple[f
     scored = judged.scored if judged else ()
     lines = figures(items, task.answers, scored, judged.lengths if judged else None)
     by_program = judged is not None and judged.judge == PROGRAM
-    measure = task.suite.headline if by_program else STRICT
+    measure = task.suite.headline if by_program else JUDGED
     if by_program and (pooled := find_pooling(task.suite.scorer)):
         lines[-1] = msgspec.structs.replace(lines[-1], measures={**lines[-1].measures, **pooled(scored, items)})
     return Evaluation(

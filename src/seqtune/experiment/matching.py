@@ -17,9 +17,10 @@ from seqtune.training.settings import TrainSettings
 
 @dataclass(frozen=True)
 class Size:
-    """What a training takes: rows (those left out not counted), tokens of prompts and answers, optimiser steps."""
+    """What a training takes: rows, and those left out; tokens of prompts and answers; optimiser steps."""
 
     rows: int
+    unused: int
     tokens: int
     steps: int
 
@@ -61,7 +62,7 @@ class _Look(NamedTuple):
 
     def size(self) -> Size:
         found = plan_figures(self.settings, self.rendered, self._plan(self.settings))
-        return Size(found["rows"], found["tokens"], found["steps"])
+        return Size(found["rows"], found["unused"], found["tokens"], found["steps"])
 
     def tokens_of(self, steps: int) -> int:
         """How many tokens the first so many steps see, over as many epochs as that takes."""

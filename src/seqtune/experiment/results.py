@@ -45,12 +45,17 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Taken(msgspec.Struct, frozen=True):
-    """What one training took; of one that went on from another, without what that one took."""
+    """What one training took; of one that went on from another, without what that one took.
+
+    Args:
+        rows: that it was trained on; unused: those left out, being too long or without what the method needs.
+    """
 
     arm: str
     seed: int
     after: str
     rows: int
+    unused: int
     tokens: int
     trained_tokens: int
     steps: int
@@ -149,7 +154,7 @@ def _minus(one: float | None, other: float | None) -> float | None:
 
 def _taken(outcome: Outcome) -> Taken:
     said, trial = outcome.training, outcome.trial
-    figures = {name: int(said[name]) for name in ("rows", "tokens", "trained_tokens", "steps")}
+    figures = {name: int(said[name]) for name in ("rows", "unused", "tokens", "trained_tokens", "steps")}
     return Taken(trial.arm, trial.seed, trial.after.arm if trial.after else "", **figures, cpu_s=float(said["cpu_s"]))
 
 
@@ -157,14 +162,40 @@ def _notes(seeds: Sequence[int], match: str, taken: Sequence[Taken]) -> Iterable
     if len(seeds) == 1:
         yield "One seed: the intervals are of the items alone, and say nothing of another seed."
     matched = [one for one in taken if not one.after]
+    fix = " (sampled before some were left out: raise train.max_length, or match in tokens)" if match == "rows" else ""
     for seed in seeds:
         counts = {one.arm: int(getattr(one, match)) for one in matched if one.seed == seed}
         # The last batch overshoots a number of tokens by at most its own.
         if max(counts.values()) > min(counts.values()) * (1.01 if match == "tokens" else 1):
             said = ", ".join(f"{arm} {count:,}" for arm, count in counts.items())
-            yield f"The arms of seed {seed} are not equal in {match}: {said} (rows over max_length are left out)."
-    for one in {one.arm: one for one in taken if one.after}.values():
-        yield f"{one.arm} goes on from {one.after}, so it was trained on {one.tokens:,} tokens more than that."
+            yield f"The arms of seed {seed} are not equal in {match}: {said}{fix}."
+    yield from _left_out(taken)
+    for arm, ones in _by_arm(one for one in taken if one.after).items():
+        said = _range(one.tokens for one in ones)
+        yield f"{arm} goes on from {ones[0].after}, so it was trained on {said} tokens more than that."
+
+
+def _left_out(taken: Sequence[Taken]) -> Iterable[str]:
+    arms = _by_arm(taken)
+    if any(one.unused for one in taken):
+        said = [
+            f"{arm} {_range(one.unused for one in ones)} of {_range(one.rows + one.unused for one in ones)}"
+            for arm, ones in arms.items()
+        ]
+        yield f"Rows left out of the trainings (unused.jsonl of each says why): {', '.join(said)}."
+
+
+def _by_arm(taken: Iterable[Taken]) -> dict[str, list[Taken]]:
+    found: dict[str, list[Taken]] = {}
+    for one in taken:
+        found.setdefault(one.arm, []).append(one)
+    return found
+
+
+def _range(counts: Iterable[int]) -> str:
+    """ "120", or "100 to 140" where the seeds differ."""
+    found = sorted({*counts})
+    return " to ".join(f"{count:,}" for count in dict.fromkeys((found[0], found[-1])))
 
 
 def _unscored(name: str, read: Mapping[Where, Splits]) -> Iterable[str]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from seqtune.data.folder import check_folder, claim_folder, versions, write_summary
+from seqtune.data.folder import SUMMARY, check_folder, claim_folder, read_object, versions, write_summary
+from seqtune.errors import RunFolderError
 from seqtune.experiment.matching import Size, match_lengths, size
 from seqtune.experiment.results import Results, gather
 from seqtune.experiment.rows import is_known, make_rows, make_tokenizer
@@ -16,7 +17,7 @@ from seqtune.experiment.settings import Experiment, check_experiment
 from seqtune.experiment.table import write_results
 from seqtune.experiment.trials import Say, Tell, Trial, carry_out, is_made
 from seqtune.recipe import Document, put, read_recipe, refuse, write_recipe
-from seqtune.training.model import PACKAGES, require_packages
+from seqtune.training.model import PACKAGES, load_tokenizer, require_packages
 from seqtune.training.settings import TINY
 
 
@@ -100,6 +101,7 @@ def run_experiment(
     require_packages("an experiment")
     experiment = plan_experiment(recipe, sets=sets, **options)
     claimed: dict[str, Any] = {"command": "experiment", "fingerprint": experiment.fingerprint}
+    _check_folder(experiment, overwrite)
     claim_folder(experiment.out, **claimed, overwrite=overwrite)
     write_recipe(experiment.recipe, experiment.out / "recipe.yaml")
     outcomes = carry_out(_trials(experiment, experiment.out, tell), say=say, tell=tell)
@@ -117,12 +119,31 @@ def look_ahead(experiment: Experiment) -> list[Prospect]:
         RunFolderError: the folder holds something else.
     """
     require_packages("an experiment")
-    check_folder(experiment.out, "experiment", experiment.fingerprint)
+    _check_folder(experiment)
     seeds = experiment.settings.seeds
     if not all(is_known(experiment, seed) for seed in seeds):
         return [Prospect(name, seed, arm.after, None) for seed in seeds for name, arm in experiment.arms.items()]
     with TemporaryDirectory() as spare:
         return [_prospect(trial, experiment.out) for trial in _trials(experiment, Path(spare), None)]
+
+
+def _check_folder(experiment: Experiment, overwrite: bool = False) -> None:
+    """As `check_folder`, which does not know that an experiment keeps the runs that stay the same.
+
+    Raises:
+        RunFolderError: the folder holds something else.
+    """
+    try:
+        check_folder(experiment.out, "experiment", experiment.fingerprint, overwrite=overwrite)
+    except RunFolderError as error:
+        if read_object(experiment.out / SUMMARY).get("command") != "experiment":
+            raise
+        raise RunFolderError(
+            "an experiment with another recipe stands here (recipe.yaml; other seeds alone would go on)",
+            where=error.where,
+            fix="choose another --out, or pass --overwrite: finished runs made of the same rows, settings and model are"
+            " kept, and only the others are done again",
+        ) from None
 
 
 def _prospect(trial: Trial, out: Path) -> Prospect:
@@ -143,6 +164,8 @@ def _trials(experiment: Experiment, root: Path, tell: Tell | None) -> list[Trial
         tell: called before a build starts.
     """
     trials: list[Trial] = []
+    for model in {str(experiment.trains[arm].get("model", TINY)) for arm in experiment.matched} - {TINY}:
+        load_tokenizer(model)  # a model of the hub is known by its commit only once this is here
     for i, seed in enumerate(experiment.settings.seeds):
         if experiment.settings.build_each_seed or i == 0:
             rows = make_rows(experiment, seed, root, tell)

@@ -16,7 +16,7 @@ from seqtune.building.settings import check_build
 from seqtune.errors import did_you_mean
 from seqtune.evaluation.settings import EvaluateSettings
 from seqtune.recipe import Document, Location, Strict, check, check_sections
-from seqtune.training.settings import TrainSettings
+from seqtune.training.settings import NOT_OF_PREFERENCES, PREFERENCES, RATES, RATES_OF_ANSWERS, TrainSettings
 
 Match = Literal["rows", "tokens", "steps"]
 Take = Literal["chains", "control"]
@@ -28,6 +28,9 @@ OURS = {
     "build": ("out",),
 }
 LENGTH = ("epochs", "max_tokens")  # how long an arm trains is what arms are matched in
+ADAPTERS = ("lora", "qlora")
+# What means something else, or nothing, to a method that learns in another way.
+OF_LEARNING = (*NOT_OF_PREFERENCES, "rows_per_step", "accumulate", "too_long", "save_every", "trl")
 
 
 class ArmSettings(Strict):
@@ -37,7 +40,11 @@ class ArmSettings(Strict):
         dataset: a file of rows; by default the rows are built as the recipe's `build:` says.
         build: keys that go over the recipe's `build:` section for this arm.
         take: of a build, "chains" are its examples, and "control" the same rows without the chains.
-        train: keys that go over the recipe's `train:` section for this arm.
+        train: keys that go over the recipe's `train:` section for this arm. Where its `method` is another than the
+            shared one, what belongs to that one is not taken over: `learning_rate` where the methods have different
+            defaults (whole weights, adapters, preference); `lora` and `merge` unless it is lora or qlora; and
+            between answers, dpo and grpo also `rows_per_step`, `accumulate`, `batch_tokens`, `packing`, `order`,
+            `max_tokens`, `too_long`, `save_every`, `trl` and whatever only one of them has (`beta`, `answers`, ...).
         after: an arm that stands before this one, and whose model this one goes on from, seed by seed. It takes neither
             `epochs` nor `max_tokens` from the shared `train:` section.
     """
@@ -54,11 +61,13 @@ class ExperimentSettings(Strict):
 
     Args:
         out: the folder for everything.
-        seeds: of the weights and of the order of rows; each arm is trained once with each.
-        match: what the arms are equal in. "rows": as many rows; larger sets are sampled down. "tokens": as many tokens,
-            prompts and answers together: `train.max_tokens`, or those of the largest arm, and the others go over their
-            rows more often. "steps": as many optimiser steps, those of the largest arm. An arm that goes on after
-            another is not matched; the table says what it took.
+        seeds: of the weights and of the order of rows; each arm is trained once with each. Seeds may be added later:
+            the same command goes on with those.
+        match: what the arms are equal in. "rows": as many rows; larger sets are sampled down, before what is too long
+            is left out, which the table tells. "tokens": as many tokens, prompts and answers together:
+            `train.max_tokens`, or those of the largest arm, and the others go over their rows more often. "steps": as
+            many optimiser steps, those of the largest arm. An arm that goes on after another is not matched; the table
+            says what it took. Arms with method dpo or grpo can only be matched in rows.
         measure: the one that is printed, e.g. "exact", "strict", "soft"; by default that which stands for the suite.
             results.json has all.
         build_each_seed: build the rows anew for each seed, in place of once (`build.seed` is then the seed).
@@ -112,8 +121,8 @@ class Experiment:
 
     @property
     def fingerprint(self) -> str:
-        """The same for the same recipe, wherever it writes."""
-        own = {key: value for key, value in self.recipe["experiment"].items() if key != "out"}
+        """The same for the same recipe, wherever it writes and whatever its seeds: no seed touches another's runs."""
+        own = {key: value for key, value in self.recipe["experiment"].items() if key not in ("out", "seeds")}
         values = {**self.recipe, "experiment": own}
         return xxhash.xxh3_128_hexdigest(msgspec.json.encode(values, order="deterministic"))
 
@@ -136,8 +145,7 @@ def check_experiment(document: Document) -> tuple[Experiment | None, list[str]]:
     arms, more = _check_arms(document, sections["experiment"].get("arms"))
     problems += [*more, *_ours(document, ("train",)), *_ours(document, ("evaluate",)), *_ours(document, ("build",))]
     problems += _check_evaluate(document)
-    match = settings.match if settings else "rows"
-    problems += _check_trainings(document, arms, match)
+    problems += _check_trainings(document, arms, settings.match if settings else None)
     builds, more = _check_builds(document, arms)
     problems += more
     if problems or settings is None:
@@ -149,8 +157,28 @@ def check_experiment(document: Document) -> tuple[Experiment | None, list[str]]:
 
 
 def _training(shared: Mapping[str, Any], arm: ArmSettings) -> dict[str, Any]:
-    left_out = ("model", "tokenizer", *LENGTH) if arm.after else ()
+    """An arm's whole `train:` section."""
+    method = shared.get("method", "full")
+    left_out = _belonging(str(method), str(arm.train.get("method", method)))
+    left_out |= {"model", "tokenizer", *LENGTH} if arm.after else set()
     return {**{key: value for key, value in shared.items() if key not in left_out}, **arm.train}
+
+
+def _belonging(one: str, other: str) -> set[str]:
+    """The keys that belong to one method and are not for the other."""
+    if one == other:
+        return set()
+    found: set[str] = set() if other in ADAPTERS else {"lora", "merge"}
+    if _rates(one) != _rates(other):
+        found |= {"learning_rate"}
+    if one in PREFERENCES or other in PREFERENCES:
+        found |= {*OF_LEARNING, *PREFERENCES.get(one, ())}
+    return found
+
+
+def _rates(method: str) -> tuple[float, ...]:
+    """What the learning rate is by default, for methods that take an adapter always, or never, or may take one."""
+    return RATES.get(method) or RATES_OF_ANSWERS[method in ADAPTERS :][:1]
 
 
 def _check_arms(document: Document, given: Any) -> tuple[dict[str, ArmSettings], list[str]]:
@@ -194,11 +222,12 @@ def _check_evaluate(document: Document) -> list[str]:
     return check(document, ("evaluate",), values, EvaluateSettings)[1]
 
 
-def _check_trainings(document: Document, arms: Mapping[str, ArmSettings], match: Match) -> list[str]:
+def _check_trainings(document: Document, arms: Mapping[str, ArmSettings], match: Match | None) -> list[str]:
+    """What is wrong with the trainings; of a match that is none, nothing more is said."""
     shared = document.values.get("train") or {}
     fixed = {"dataset": "dataset", "out": "out"}
     problems = check(document, ("train",), {**fixed, **shared}, TrainSettings)[1]
-    if "max_tokens" in shared and match != "tokens":
+    if "max_tokens" in shared and match in ("rows", "steps"):
         place = document.place(("train", "max_tokens"))
         problems.append(
             f"{place}: train.max_tokens says how long an arm trains, and so does 'match: {match}'; drop one"
@@ -206,12 +235,16 @@ def _check_trainings(document: Document, arms: Mapping[str, ArmSettings], match:
     sound = {} if problems else shared
     for name, arm in arms.items():
         at = ("experiment", "arms", name, "train")
-        matched = dict.fromkeys(LENGTH, f"arms match in {match}; say it in 'train:', for all of them")
+        matched = dict.fromkeys(LENGTH, "arms are matched in how long they train; say it in 'train:', for all of them")
         said = {"model": f"it goes on from {arm.after!r}"} if arm.after else matched
         problems += _ours(document, at, said)
         values = {**fixed, **_training(sound, arm), **({"model": arm.after} if arm.after else {})}
         settings, found = check(document, at, values, TrainSettings)
         problems += found if arm.train else []
+        if settings and settings.prefers and not arm.after and match in ("tokens", "steps"):
+            place = document.place((*at, "method") if "method" in arm.train else ("train", "method"))
+            what = f"how long method {settings.method} trains is not matched in {match}"
+            problems.append(f"{place}: {what}: give 'match: rows', or let {name!r} go on 'after' another arm")
         if settings and settings.adapter and not settings.merge and any(one.after == name for one in arms.values()):
             place = document.place(at)
             problems.append(f"{place}: an arm goes on from {name!r}, and none can from an adapter: give 'merge: true'")
@@ -227,7 +260,7 @@ def _check_builds(document: Document, arms: Mapping[str, ArmSettings]) -> tuple[
         at = ("experiment", "arms", name, "build")
         problems += _ours(document, at)
         builds[name] = {**(document.values.get("build") or {}), **arm.build}
-        _, _, found = check_build(_for_build(document, builds[name], at))
+        _, _, found = check_build(_for_build(document, builds[name], at, arm))
         problems += found
         if arm.take == "control" and builds[name].get("control") == "none":
             problems.append(
@@ -236,11 +269,13 @@ def _check_builds(document: Document, arms: Mapping[str, ArmSettings]) -> tuple[
     return builds, problems
 
 
-def _for_build(document: Document, section: Mapping[str, Any], at: Location) -> Document:
+def _for_build(document: Document, section: Mapping[str, Any], at: Location, arm: ArmSettings) -> Document:
     """A recipe with that one build, whose keys stand where they were written: at the arm, or in the shared section."""
 
     def moved(places: Mapping[Location, Any]) -> dict[Location, Any]:
-        shared = {location: place for location, place in places.items() if location[:1] == ("build",)}
+        shared = {
+            at: place for at, place in places.items() if at[:1] == ("build",) and not {*at[1:2]} & arm.build.keys()
+        }
         own = {("build", *location[len(at) :]): p for location, p in places.items() if location[: len(at)] == at}
         return shared | own
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from seqtune.data.folder import replacing, write_json
-from seqtune.experiment.results import Cell, Line, Results
+from seqtune.experiment.results import Cell, Line, Results, Taken
 from seqtune.experiment.spread import Spread
 
 LEGEND = (
@@ -81,12 +81,15 @@ def markdown(results: Results) -> str:
 
 def taken_rows(results: Results) -> tuple[list[str], list[list[str]]]:
     """The columns and rows of what each training took, as text."""
-    columns = ["arm", "seed", "after", "rows", "tokens", "trained tokens", "steps", "CPU s"]
+    columns = ["arm", "seed", "after", "rows", "left out", "tokens", "trained tokens", "steps", "CPU s"]
     return columns, [
-        [one.arm, str(one.seed), one.after, *[f"{n:,}" for n in (one.rows, one.tokens, one.trained_tokens, one.steps)],
-         f"{one.cpu_s:.0f}"]
+        [one.arm, str(one.seed), one.after, *map("{:,}".format, _counts(one)), f"{one.cpu_s:.0f}"]
         for one in results.taken
-    ]  # fmt: skip
+    ]
+
+
+def _counts(one: Taken) -> tuple[int, ...]:
+    return one.rows, one.unused, one.tokens, one.trained_tokens, one.steps
 
 
 def _markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -16,6 +16,7 @@ from seqtune.errors import RunFolderError
 from seqtune.evaluation.run import evaluate
 from seqtune.evaluation.suite import Suite
 from seqtune.training.loss import Loss
+from seqtune.training.model import model_identity
 from seqtune.training.run import train
 from seqtune.training.settings import TINY
 
@@ -65,7 +66,7 @@ class Trial:
     @property
     def training_key(self) -> str:
         """The same for a training of the same: rows, settings, and all that led to the model it starts from."""
-        start = self.after.training_key if self.after else self.model
+        start = self.after.training_key if self.after else model_identity(self.model)
         return key_of("train", start, self.seed, content_hash(self.dataset), _by_content(self.train))
 
     @property

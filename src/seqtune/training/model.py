@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import logging
+import json
 import re
 import shutil
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import xxhash
+
 from seqtune.errors import MissingExtraError, RecipeError, RunFolderError, shorten
+from seqtune.training.arguments import hush
 from seqtune.training.rendering import end_mark
 from seqtune.training.settings import TINY
 
@@ -23,6 +25,65 @@ _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 COPYING = 0.25  # times the identity; 0.5 does as well
 PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "safetensors")
 TRAINERS = ("trl", "datasets")  # needed to train, not to answer
+ADAPTER = "adapter_config.json"
+# What decides, besides the weights, what a model makes of a text.
+OTHER_FILES = ("config.json", "generation_config.json", "token*", "special_tokens_map.json", "vocab*", "merges.txt",
+               "chat_template*", "added_tokens.json")  # fmt: skip
+WHOLE_BYTES = 1 << 26  # of weights that are hashed as a whole; of larger files so many blocks, spread over them
+BLOCKS, BLOCK_BYTES = 64, 1 << 16
+ASK_HUB_S = 10.0
+
+
+def model_identity(model: str | Path) -> str:
+    """The same for the same model wherever it lies: a hash of its weights, its config and its tokenizer.
+
+    Of weights over 64 MiB only the header and blocks from all over the file are read. An adapter's base counts as its
+    own. A model of the hub is known by its commit, once its tokenizer was read; "tiny" is itself.
+
+    Args:
+        model: a local folder, a hub id, or "tiny".
+    """
+    folder = Path(model)
+    if model == TINY or not folder.is_dir():
+        return str(model) if model == TINY else f"{model}@{_commit(str(model))}"
+    found = xxhash.xxh3_128()
+    named = {path for pattern in ("*.safetensors", *OTHER_FILES) for path in folder.glob(pattern)}
+    for file in sorted(filter(Path.is_file, named)):
+        found.update(f"{file.name}\x1e{file.stat().st_size}\x1e".encode())
+        for part in _telling_parts(file):
+            found.update(part)
+    if base := adapter_base(model):
+        rest = {**json.loads((folder / ADAPTER).read_text("utf-8")), "base_model_name_or_path": model_identity(base)}
+        found.update(json.dumps(rest, sort_keys=True).encode())
+    return found.hexdigest()
+
+
+def adapter_base(model: str | Path) -> str:
+    """What the adapter in a folder was trained on; "" where there is no adapter."""
+    file = Path(model) / ADAPTER
+    return json.loads(file.read_text("utf-8")).get("base_model_name_or_path") or "" if file.is_file() else ""
+
+
+def _telling_parts(file: Path) -> Iterator[bytes]:
+    """All of a file that is small, the first part of a large one (the names and shapes in it) and some of the rest."""
+    size = file.stat().st_size
+    with file.open("rb") as opened:
+        if size <= WHOLE_BYTES:
+            yield opened.read()
+            return
+        for block in range(BLOCKS + 1):
+            opened.seek((size - BLOCK_BYTES) * block // BLOCKS)
+            yield opened.read(BLOCK_BYTES)
+
+
+def _commit(model: str) -> str:
+    """Of what is here of a hub id; "" where nothing is."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if not _HUB_ID.fullmatch(model):
+        return ""
+    found = (try_to_load_from_cache(model, name) for name in ("tokenizer_config.json", "config.json", ADAPTER))
+    return next((Path(one).parent.name for one in found if isinstance(one, str)), "")
 
 
 class Loaded(NamedTuple):
@@ -37,10 +98,7 @@ def require_packages(purpose: str, more: Sequence[str] = ()) -> None:
     for package in (*PACKAGES, *more):
         if find_spec(package) is None:
             raise MissingExtraError(package, "train", purpose)
-    # transformers loads bitsandbytes where it is installed, which then complains about a kernel that is only faster.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    # TRL and PEFT still ask for it by its old name.
-    warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+    hush()
 
 
 def tiny(tokenizer: PreTrainedTokenizerBase, *, seed: int, longest: int = 2048) -> PreTrainedModel:
@@ -111,6 +169,8 @@ def load(model: str | Path, *, dtype: Any = "auto", quantisation: Any = None) ->
     from transformers import AutoModelForCausalLM
 
     tokenizer = load_tokenizer(model)
+    if base := adapter_base(model):
+        _require_base(model, base)
     options = {"quantization_config": quantisation} if quantisation else {}
     try:
         with no_progress_bars():
@@ -118,6 +178,20 @@ def load(model: str | Path, *, dtype: Any = "auto", quantisation: Any = None) ->
     except (OSError, ValueError) as error:
         raise _no_model(model, str(error)) from None
     return Loaded(network, tokenizer)
+
+
+def _require_base(adapter: str | Path, base: str) -> None:
+    """Raises RecipeError where what an adapter was trained on is not where it says."""
+    if Path(base).is_dir():
+        return  # its tokenizer is the adapter's
+    try:
+        _refuse_wrong_place(base)
+    except RecipeError as error:
+        raise RecipeError(
+            f"the adapter belongs to the model {base!r}, which cannot be loaded: {error.what}",
+            where=str(adapter),
+            fix=f"put that model there, or write where it is now into {ADAPTER} as base_model_name_or_path",
+        ) from None
 
 
 def published_dtype(model: str | Path) -> Any:
@@ -197,6 +271,9 @@ def save(loaded: Loaded, folder: Path, *, card: str = "") -> None:
             loaded.tokenizer.save_pretrained(half)
         if card:
             (half / "README.md").write_text(card, "utf-8")
+        usual = (half / "generation_config.json").stat().st_mode
+        for file in half.iterdir():  # safetensors lets nobody else read what it writes
+            file.chmod(usual)
         shutil.rmtree(folder, ignore_errors=True)
         half.rename(folder)
     except (OSError, SafetensorError) as error:
@@ -206,13 +283,33 @@ def save(loaded: Loaded, folder: Path, *, card: str = "") -> None:
 
 
 def _refuse_wrong_place(model: str | Path) -> None:
-    """Raises RecipeError for a path that holds no model, before transformers takes it for a hub id and asks the hub."""
-    path = Path(model)
-    if path.is_dir() and str(model):
+    """Raises RecipeError for a path that holds no model, before transformers takes it for a hub id and asks the hub.
+
+    A name that could be a hub's is asked for once: transformers itself tries twelve times, for most of a minute.
+    """
+    name, path = str(model), Path(model)
+    if path.is_dir() and name:
         if not (path / "tokenizer_config.json").is_file():
             raise _no_model(model, "the folder holds no tokenizer_config.json")
-    elif path.exists() or not _HUB_ID.fullmatch(str(model)) or (path.parent != Path() and path.parent.is_dir()):
+    elif path.exists() or not _HUB_ID.fullmatch(name) or name.startswith(".") or _begins_with_folder(path):
         raise _no_model(model, "there is no such folder")
+    elif not _commit(name):
+        _ask_hub(name)
+
+
+def _begins_with_folder(path: Path) -> bool:
+    return len(path.parts) > 1 and Path(path.parts[0]).is_dir()
+
+
+def _ask_hub(model: str) -> None:
+    """Raises RecipeError where the hub has no such model, or cannot be asked."""
+    from huggingface_hub import HfApi
+
+    try:
+        HfApi().model_info(model, timeout=ASK_HUB_S)
+    except Exception as error:  # of the hub, of the way there, or for a name that it does not take
+        why = f"there is no such folder, and the hub does not give it: {shorten(str(error), 160)}"
+        raise _no_model(model, why) from None
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from seqtune.errors import DataError, RecipeError
 from seqtune.evaluation.answering import Answering, prompt_of
 from seqtune.evaluation.figures import Figures, whole_of
 from seqtune.evaluation.figures import figures as figures_of
-from seqtune.evaluation.headline import ENOUGH, choose_headline
+from seqtune.evaluation.headline import ENOUGH, JUDGED, choose_headline
 from seqtune.evaluation.hosts.inspect_grader import Grader, as_turns, find_grader
 from seqtune.evaluation.judging.checklist import Checklist, ChecklistStep, open_checklist, steps_of
 from seqtune.evaluation.judging.original import judge_original
@@ -132,7 +132,9 @@ def suite_task(
     """
     chosen = form or ("" if suite.scorer else "checklist" if checklist else "original")
     return Task(
-        dataset=MemoryDataset([_sample(item, suite) for item in suite.items], name=suite.name),
+        dataset=MemoryDataset(
+            [_sample(item, JUDGED if chosen else suite.headline) for item in suite.items], name=suite.name
+        ),
         solver=generate(),
         scorer=[
             judged(chosen, checklist, unapproved, quality) if chosen else program(suite.scorer),
@@ -147,7 +149,7 @@ def suite_task(
     )
 
 
-def _sample(item: Example, suite: Suite) -> Sample:
+def _sample(item: Example, headline: str) -> Sample:
     """The item as Inspect asks it; all that scoring needs goes along, so that a log can be scored by itself."""
     turns = prompt_of(item)
     if item.images or not all(isinstance(turn["content"], str) for turn in turns):
@@ -156,7 +158,7 @@ def _sample(item: Example, suite: Suite) -> Sample:
         input=as_turns(tuple([Message(turn["role"], turn["content"]) for turn in turns])),
         target=item.output,
         id=item.id,
-        metadata={"item": msgspec.to_builtins(item), "headline": suite.headline},
+        metadata={"item": msgspec.to_builtins(item), "headline": headline},
     )
 
 
