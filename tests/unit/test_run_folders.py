@@ -6,7 +6,7 @@ import pytest
 from seqtune.data.example import Example, Step
 from seqtune.data.writer import write
 from seqtune.errors import RecipeError, RunFolderError
-from seqtune.evaluation.answering import Answering, answer_key
+from seqtune.evaluation.answering import Answering, answer_key, identity_of
 from seqtune.evaluation.answers import Answer
 from seqtune.evaluation.ledger import open_ledger, read_records
 from seqtune.evaluation.run import evaluate, read_answers
@@ -63,12 +63,15 @@ def test_answers_are_told_apart_by_the_model_in_its_folder_however_it_is_named(t
     folder = tmp_path / "model"
     folder.mkdir()
     keys = []
-    for name in ("model.safetensors", "pytorch_model.bin", "chat_template.jinja", "generation_config.json"):
+    for name in ("model.safetensors", "chat_template.jinja", "generation_config.json"):
         (folder / name).write_text(name)
-        keys.append(answer_key(SUITE.items[0], str(folder), Answering()))
+        keys.append(identity_of(str(folder)))
         (folder / name).write_text(f"{name}, changed")
-        keys.append(answer_key(SUITE.items[0], f"hf:{folder}", Answering()))
+        keys.append(identity_of(f"hf:{folder}"))
     assert len({*keys}) == len(keys)
+    assert identity_of("http://127.0.0.1:8000/v1#mock") == ""
+    first, other = [answer_key(SUITE.items[0], "m", key, Answering()) for key in keys[:2]]
+    assert first != other
 
 
 def test_two_commands_do_not_write_one_folder_at_once(tmp_path):

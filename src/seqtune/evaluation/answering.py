@@ -12,7 +12,7 @@ import msgspec
 import xxhash
 
 from seqtune.data.example import Example, messages
-from seqtune.data.folder import read_object, write_lines
+from seqtune.data.folder import write_lines
 from seqtune.errors import RecipeError, TeacherError
 from seqtune.evaluation.answers import Answer, answer_batches, model_name
 from seqtune.evaluation.ledger import Ledger, open_ledger
@@ -20,10 +20,9 @@ from seqtune.evaluation.suite import Suite
 from seqtune.llm.asking import Teacher, each, open_teacher
 from seqtune.llm.reply import Failed, Reply
 from seqtune.llm.request import Message, Request
-from seqtune.training.model import Loaded
+from seqtune.training.model import Loaded, model_identity
 
 Say = Callable[[int], object]
-MODEL_FILES = (".safetensors", ".bin", ".json", ".jinja", ".model")  # what changes what a model in a folder says
 SERVED = ("http://", "https://", "vllm:", "litellm:", "scripted:")  # models that are asked, not loaded
 
 
@@ -62,7 +61,8 @@ def answer_suite(
         TeacherError: a served model that cannot be asked at all.
         RunFolderError: the folder cannot be written.
     """
-    keys = {item.id: answer_key(item, model, how) for item in suite.items}
+    identity = identity_of(model)
+    keys = {item.id: answer_key(item, model_name(model), identity, how) for item in suite.items}
     with open_ledger(folder / "answers.jsonl", Answer) as ledger:
         found = {item.id: old for item in suite.items if (old := ledger.find(keys[item.id]))}
         if is_served(model):
@@ -77,9 +77,9 @@ def is_served(model: str | Path | Loaded) -> bool:
     return isinstance(model, str) and model.startswith(SERVED)
 
 
-def answer_key(item: Example, model: str | Path | Loaded, how: Answering) -> str:
-    """The key of an answer: hash of the prompt, the model (its weights' files, if it is a folder) and the settings."""
-    settings = {"max_new_tokens": how.max_new_tokens, "model": model_name(model), "weights": _weights(model)}
+def answer_key(item: Example, model: str, identity: str, how: Answering) -> str:
+    """The key of an answer: hash of the item, its prompt, the model (its name and what it is) and the settings."""
+    settings = {"max_new_tokens": how.max_new_tokens, "model": model, "identity": identity}
     return xxhash.xxh3_128_hexdigest(msgspec.json.encode([item.id, prompt_of(item), settings]))
 
 
@@ -89,17 +89,11 @@ def prompt_of(item: Example) -> list[dict[str, Any]]:
     return turns[:-1] if turns and turns[-1]["role"] == "assistant" else turns
 
 
-def _weights(model: str | Path | Loaded) -> list[tuple[str, int, int]] | str:
-    """What tells a model from others of its name: files with sizes and times, or some numbers of each weight."""
+def identity_of(model: str | Path | Loaded) -> str:
+    """What tells a model from others of its name: a hash of its files, or some numbers of each weight; "" if served."""
     if isinstance(model, Loaded):
         return _sampled_weights(model)
-    folder = Path(str(model).removeprefix("hf:"))
-    if not folder.is_dir():
-        return []
-    base = read_object(folder / "adapter_config.json").get("base_model_name_or_path", "")
-    folders = [folder, *([Path(base)] if base and Path(base).is_dir() else [])]
-    files = [file for one in folders for file in sorted(one.iterdir()) if file.suffix in MODEL_FILES]
-    return [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return "" if is_served(model) else model_identity(str(model).removeprefix("hf:"))
 
 
 def _sampled_weights(model: Loaded) -> str:
