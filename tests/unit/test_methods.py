@@ -1,6 +1,7 @@
 """Ways to train: whole or by adapter, in steps of any size, with the fields of TRL; what is saved loads elsewhere."""
 
 import json
+import shutil
 from itertools import pairwise
 from random import Random
 
@@ -24,7 +25,8 @@ from families import TEXTS, llama3, mistral, qwen3, save_model, small_model  # n
 
 from seqtune.evaluation.answers import answer  # noqa: E402
 from seqtune.training.loss import Loss  # noqa: E402
-from seqtune.training.model import Loaded, end_with_turns, load, save  # noqa: E402
+from seqtune.training.model import Loaded, end_with_turns, load, model_identity, save  # noqa: E402
+from seqtune.training.outlook import look_ahead  # noqa: E402
 from seqtune.training.rendering import training_row  # noqa: E402
 from seqtune.training.run import train  # noqa: E402
 from seqtune.training.tracking import live_line  # noqa: E402
@@ -117,6 +119,19 @@ def test_only_the_adapter_learns_and_peft_loads_it(adapter, qwen):
     ours = logits(load(adapter.model).model, ids)
     assert torch.equal(logits(peft.PeftModel.from_pretrained(plain, adapter.model), ids), ours)
     assert not torch.allclose(before, ours, atol=1e-3)
+
+
+def test_an_adapter_loads_wherever_it_is_used_and_names_the_base_that_is_gone(qwen, tmp_path, monkeypatch):
+    base = shutil.copytree(qwen, tmp_path / "base")
+    monkeypatch.chdir(tmp_path)
+    done = train(ROWS, "base", out="run", method="lora", lora=LORA, **QUICK)
+    model = done.model.resolve()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert load(model).model.peft_config
+    shutil.rmtree(base)
+    with pytest.raises(RecipeError, match=f"belongs to the model '{base}', which cannot be loaded: .*no such folder"):
+        load(model)
 
 
 def test_an_adapter_answers_from_its_folder(adapter):
@@ -407,7 +422,10 @@ def test_a_field_that_trl_does_not_have_is_refused_with_its_line_and_the_nearest
         section_options("train", TrainSettings, path, (), {})
     text = str(error.value)
     assert text.startswith("2 problems in the recipe:")
-    assert f"{path}:6: train.trl = 0.9: trl.SFTConfig has no field 'adam_beta3'; did you mean 'adam_beta" in text
+    assert (
+        f"{path}:6: train.trl.adam_beta3 = 0.9: trl.SFTConfig has no field 'adam_beta3'; did you mean 'adam_beta"
+        in text
+    )
     assert (
         f"{path}:7: train.trl.learning_rate = 1.0: 'learning_rate' is not given to TRL; set train.learning_rate" in text
     )
@@ -428,9 +446,37 @@ def test_every_field_that_decides_what_is_trained_is_ours():
     assert len(OURS.keys() & trl_fields()) > 40
 
 
-def test_a_value_that_trl_refuses_is_told_with_its_reason(qwen, tmp_path):
-    with pytest.raises(RecipeError, match=r"TRL refuses train\.trl"):
-        train(ROWS, qwen, out=tmp_path / "run", trl={"optim": "adamww"})
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"optim": "adamww"}, "TRL refuses train.trl = {'optim': 'adamww'}"),
+        ({"adam_beta1": 7}, "TRL refuses train.trl = {'adam_beta1': 7}"),
+        ({"label_smoothing_factor": 3}, "label_smoothing must be between"),
+        ({"lr_scheduler_kwargs": {"speed": 1}}, "unexpected keyword argument 'speed'"),
+        ({"loss_type": "nlll"}, "nlll"),
+        ({"max_grad_norm": "one"}, "train.trl.max_grad_norm = one: input should be a valid number"),
+        ({"adam_epsilon": []}, "train.trl.adam_epsilon = []: input should be a valid number"),
+    ],
+)
+def test_a_value_that_trl_refuses_is_told_with_its_reason_before_anything_is_written(values, said, qwen, tmp_path):
+    for run in (train, look_ahead):
+        with pytest.raises(RecipeError) as error:
+            run(ROWS, qwen, out=tmp_path / "run", trl=values, **QUICK)
+        assert said in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_number_that_yaml_takes_for_text_is_one(qwen, tmp_path):
+    done = train(ROWS, qwen, out=tmp_path / "run", trl={"adam_epsilon": "1e-8"}, **QUICK)
+    assert json.loads((done.out / "run.json").read_text())["settings"]["trl"] == {"adam_epsilon": 1e-8}
+
+
+@pytest.mark.parametrize("method", ["full", "dpo", "grpo"])
+def test_a_field_without_which_a_run_would_not_go_on_as_it_was_is_refused(method):
+    from seqtune.training.arguments import problems
+
+    fields = ("save_only_model", "ignore_data_skip", "accelerator_config")
+    assert [name for name, _ in problems(dict.fromkeys(fields, True), method)] == [*fields]
 
 
 # --- what is written
@@ -468,6 +514,56 @@ def test_a_disk_that_cannot_be_written_leaves_nothing_that_looks_whole(tmp_path)
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RunFolderError, match="the model cannot be written"):
         save(loaded, tmp_path / "file" / "model")
+
+
+def test_whoever_may_read_the_config_may_read_the_weights(adapter, qwen, tmp_path):
+    whole = train(ROWS, qwen, out=tmp_path / "run", **QUICK)
+    for model in (whole.model, adapter.model):
+        assert len({path.stat().st_mode for path in model.iterdir()}) == 1
+
+
+# --- which model it is
+
+
+def test_a_model_is_the_same_wherever_it_lies_and_another_when_anything_in_it_changes(qwen, tmp_path):
+    copy = shutil.copytree(qwen, tmp_path / "copy", copy_function=shutil.copyfile)
+    assert model_identity(copy) == model_identity(qwen)
+    (copy / "README.md").write_text("A model.")
+    assert model_identity(copy) == model_identity(qwen)
+    for name in ("model.safetensors", "config.json", "tokenizer.json", "chat_template.jinja"):
+        before, file = model_identity(copy), copy / name
+        changed = bytearray(file.read_bytes())
+        changed[-3] ^= 1
+        file.write_bytes(changed)
+        assert model_identity(copy) != before, name
+
+
+@pytest.mark.parametrize("place", [0, 1 / 3, 0.999])
+def test_of_large_weights_every_region_tells_them_apart(place, tmp_path, monkeypatch):
+    monkeypatch.setattr("seqtune.training.model.WHOLE_BYTES", 1000)
+    monkeypatch.setattr("seqtune.training.model.BLOCK_BYTES", 100)
+    weights = bytearray(100_000)
+    (tmp_path / "model.safetensors").write_bytes(weights)
+    before = model_identity(tmp_path)
+    at = int(place * len(weights))
+    weights[at : at + 2000] = b"x" * len(weights[at : at + 2000])
+    (tmp_path / "model.safetensors").write_bytes(weights)
+    assert model_identity(tmp_path) != before
+
+
+def test_an_adapter_is_another_one_on_another_base(adapter, qwen, tmp_path):
+    one, other = tmp_path / "one", shutil.copytree(qwen, tmp_path / "other")
+    shutil.copytree(adapter.model, one)
+    assert model_identity(one) == model_identity(adapter.model)
+    config = json.loads((one / "adapter_config.json").read_text())
+    for base, same in ((other, True), (tmp_path / "gone", False)):
+        (one / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": str(base)}))
+        assert (model_identity(one) == model_identity(adapter.model)) == same
+
+
+def test_a_model_that_is_made_here_is_known_by_its_name():
+    assert model_identity("tiny") == "tiny"
+    assert model_identity("no-such/model").startswith("no-such/model")
 
 
 # --- what goes wrong

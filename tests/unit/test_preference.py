@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from seqtune.building.checking import share_in_order
+from seqtune.building.gold import Skip, find_operation, operations
 from seqtune.data.example import Example, Step, Turn
 from seqtune.errors import DataError, RecipeError, RunFolderError
 from seqtune.evaluation.suites.generated_chains import chain_maker
@@ -26,7 +28,7 @@ from seqtune.training.outlook import look_ahead  # noqa: E402
 from seqtune.training.pairs import render_pairs  # noqa: E402
 from seqtune.training.plan import Plan  # noqa: E402
 from seqtune.training.preference import optimise_preference  # noqa: E402
-from seqtune.training.preferring import figures_of, plan_preference  # noqa: E402
+from seqtune.training.preferring import figures_of, plan_preference, warnings_after  # noqa: E402
 from seqtune.training.rendering import end_mark, prompt_ids  # noqa: E402
 from seqtune.training.rewards import render_questions, step_reward  # noqa: E402
 from seqtune.training.run import train  # noqa: E402
@@ -261,6 +263,48 @@ def test_rows_that_cannot_be_rewarded_are_listed_with_the_reason(rows, tokenizer
         render_questions([free], tokenizer, max_length=256)
 
 
+def after_own_task(said, first):
+    own = Step("name an animal", "red fox", mark="Animal:")
+    steps = (own, Step("take its first word", "red", "after", "first_word", mark="First word:"))
+    row = Example("Name an animal, then take the first word of your answer.", "", join_of(steps), steps=steps)
+    return row, f"Animal: {said}\nFirst word: {first}"
+
+
+def join_of(steps):
+    return "\n".join(f"{step.mark} {step.expected}" for step in steps)
+
+
+@pytest.mark.parametrize(
+    ("said", "first", "share"), [("red fox", "red", 1.0), ("grey wolf", "grey", 1.0), ("grey wolf", "red", 0.0)]
+)
+def test_a_step_after_an_unchecked_task_is_checked_on_the_answer_that_was_given(said, first, share):
+    row, tried = after_own_task(said, first)
+    assert step_reward(row, row.output, ended=True) == 1.0
+    assert step_reward(row, tried, ended=True) == share
+
+
+@given(st.text(max_size=40), st.text(max_size=40), st.sampled_from(sorted(operations())), st.integers())
+def test_no_operation_fails_on_what_a_model_says(said, result, name, seed):
+    operation = find_operation(name)
+    drawn = operation.draw("one two three four five six", Random(seed)) if operation.draw else {}
+    if isinstance(drawn, Skip):
+        return
+    steps = (Step("say it", "x", mark="A:"), Step("do it", "y", "after", name, drawn, "B:"))
+    assert 0 <= share_in_order(steps, f"A: {said}\nB: {result}") <= 1
+
+
+def test_a_row_whose_right_answer_is_longer_than_a_try_is_left_out_with_the_reason(rows, tokenizer):
+    lengths = [question.answer for question in render_questions(rows, tokenizer, max_length=256).rows]
+    found = render_questions(rows, tokenizer, max_length=256, longest=min(lengths))
+    assert len(found.rows) == lengths.count(min(lengths))
+    assert {line.id for line in found.unused} == {
+        row.id for row, length in zip(rows, lengths, strict=True) if length > min(lengths)
+    }
+    assert f"tries are stopped after {min(lengths)}" in found.unused[0].reason
+    with pytest.raises(DataError, match="no row can be rewarded: the right answer has"):
+        render_questions(rows, tokenizer, max_length=256, longest=2)
+
+
 def rewarded(loaded, questions, folder, *, steps=4, **options):
     return tuned("grpo", loaded, questions, folder, steps=steps, **{"rows_per_step": 4, "answers": 4, **options})
 
@@ -270,6 +314,8 @@ def test_tries_that_are_all_worth_the_same_teach_nothing(rows, tokenizer, loaded
     before = copy.deepcopy(loaded.model)
     lines = rewarded(loaded, questions, tmp_path, steps=2, max_new_tokens=4)
     assert lines[-1].score == 0.0  # no answer has its end within four tokens
+    assert {line.differing for line in lines} == {0}
+    assert any("nothing was learnt" in said for said in warnings_after(settings_of("grpo"), lines))
     both = zip(loaded.model.parameters(), before.parameters(), strict=True)
     assert all(torch.equal(one, other) for one, other in both)
 
@@ -292,6 +338,8 @@ def test_what_is_rewarded_becomes_likelier(tokenizer, loaded, tmp_path):
     before = log_likelihood(loaded.model, prompt, answer)
     lines = rewarded(loaded, questions, tmp_path, steps=10, answers=8, learning_rate=3e-3)
     assert 0 < lines[0].score < 1
+    assert lines[0].differing > 0
+    assert [*warnings_after(settings_of("grpo"), lines)] == []
     assert log_likelihood(loaded.model, prompt, answer) > before + 0.1
 
 
@@ -306,7 +354,7 @@ def folder(rows, tmp_path_factory):
 
 TRAINED = {
     "dpo": {"rows_per_step": 8, "epochs": 2},
-    "grpo": {"rows_per_step": 4, "answers": 4, "max_new_tokens": 8, "epochs": 1},
+    "grpo": {"rows_per_step": 4, "answers": 4, "max_new_tokens": 24, "epochs": 1},
 }
 
 
@@ -329,6 +377,24 @@ def test_a_run_folder_tells_what_was_learnt_from(method, rows, folder, tmp_path)
     assert f"| method | {method} |" in card
     assert "policy optimisation" in card or "direct preference optimisation" in card
     assert len(answer(done.model, rows[:2], max_new_tokens=3)) == 2
+
+
+def test_rewards_that_teach_nothing_are_told_at_the_end_and_in_the_card(rows, folder, tmp_path):
+    told = []
+    done = train(rows[:4], folder, out=tmp_path / "run", method="grpo", rows_per_step=4, answers=2, tell=told.append)
+    assert {line.differing for line in done.losses} == {0}
+    assert any("all rewards were equal" in line for line in told)
+    assert "All rewards were equal" in (done.model / "README.md").read_text("utf-8")
+
+
+def test_rows_with_a_task_that_nobody_checks_are_counted_before_training(rows, folder, tmp_path):
+    told, (loose, _) = [], after_own_task("red fox", "red")
+    options = {"method": "grpo", "rows_per_step": 4, "answers": 2, "tell": told.append}
+    train([*rows[:3], loose], folder, out=tmp_path / "run", **options)
+    assert "in 1 of 4 rows a task is not checked" in told[0]
+    told.clear()
+    train(rows[:4], folder, out=tmp_path / "checked", **options)
+    assert not any("not checked" in line for line in told)
 
 
 @pytest.mark.parametrize("method", TRAINED)
@@ -423,6 +489,14 @@ def test_settings_that_mean_nothing_there_are_refused(options, said, tmp_path):
         train([SAY_YES], out=tmp_path / "run", **options)
     assert said in str(error.value)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("method", "loss"), [("dpo", ["nothing"]), ("grpo", "nothing")])
+def test_a_loss_that_trl_does_not_have_is_refused_and_leaves_the_folder_free(method, loss, rows, folder, tmp_path):
+    options = {"out": tmp_path / "run", "method": method, **TRAINED[method]}
+    with pytest.raises(RecipeError, match=r"TRL refuses train\.trl .*nothing"):
+        train(rows[:8], folder, trl={"loss_type": loss}, **options)
+    assert train(rows[:8], folder, **options).steps > 0
 
 
 def test_all_that_is_wrong_is_told_at_once(tmp_path):

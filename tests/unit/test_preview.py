@@ -2,6 +2,7 @@
 
 import json
 import sys
+from random import Random
 
 import pytest
 
@@ -9,6 +10,7 @@ from seqtune.cli.app import app
 from seqtune.data.example import Example, Turn
 from seqtune.data.writer import write
 from seqtune.errors import DataError, RecipeError
+from seqtune.evaluation.suites.generated_chains import chain_maker
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -91,6 +93,36 @@ def test_a_preview_refuses_what_training_refuses(tmp_path):
         preview(ROWS, tmp_path / "none")
     with pytest.raises(DataError, match="none of the 1 rows"):
         preview([LONG], max_length=20)
+
+
+CHAINS = [chain_maker().draw(2, Random(i), for_training=True) for i in range(3)]
+
+
+def trained_text(one):
+    return "".join(span.text for span in one.spans if span.trained)
+
+
+def test_a_preview_of_dpo_shows_both_answers_of_each_pair_and_what_was_done_to_one(family):
+    folder, _, end = family
+    done = preview([*CHAINS, ROWS[0]], folder, method="dpo", rows=2)
+    assert (done.rows, done.unused, done.fault) == (3, 1, "")
+    assert done.left_out[0].id == ROWS[0].id
+    right, damaged, *_ = done.shown
+    assert right.id == f"{CHAINS[0].id}, the right answer"
+    assert damaged.id.startswith(f"{CHAINS[0].id}, damaged by ")
+    assert CHAINS[0].output + end == trained_text(right).strip()
+    assert trained_text(damaged).strip().endswith(end)
+    assert trained_text(damaged) != trained_text(right)
+    assert len(done.shown) == 4
+
+
+def test_a_preview_of_grpo_shows_questions_and_the_right_answers_that_are_not_trained(family):
+    folder, _, end = family
+    done = preview([*CHAINS, ROWS[0]], folder, method="grpo", rows=1)
+    assert (done.rows, done.unused, done.trained_tokens) == (3, 1, 0)
+    (one,) = done.shown
+    assert one.id == f"{CHAINS[0].id}, a question with its right answer, 2 of 2 steps checked"
+    assert "".join(span.text for span in one.spans).endswith(CHAINS[0].output + end)
 
 
 # --- the command

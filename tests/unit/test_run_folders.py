@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from seqtune.data.example import Example, Step
+from seqtune.data.lock import locked
 from seqtune.data.writer import write
 from seqtune.errors import RecipeError, RunFolderError
 from seqtune.evaluation.answering import Answering, answer_key, identity_of
@@ -75,11 +76,9 @@ def test_answers_are_told_apart_by_the_model_in_its_folder_however_it_is_named(t
 
 
 def test_two_commands_do_not_write_one_folder_at_once(tmp_path):
-    refused = pytest.raises(RunFolderError, match="another command is at work")
-    with open_ledger(tmp_path / "a.jsonl", Answer), refused, open_ledger(tmp_path / "a.jsonl", Answer):
-        pass
-    with open_ledger(tmp_path / "a.jsonl", Answer) as ledger:
-        ledger.add([Answer("i", "m", "t", key="k")])
+    with locked(tmp_path / "out"), pytest.raises(RunFolderError, match="another process is at work here"):
+        run(tmp_path, "a")
+    assert run(tmp_path, "a").answered == 10
 
 
 class Full:

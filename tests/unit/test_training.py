@@ -1,6 +1,7 @@
 """Training: what is trained on is the answer and its end, batches are shuffled, and a seed gives the same run."""
 
 import json
+import shutil
 from itertools import pairwise
 from random import Random
 
@@ -19,6 +20,7 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("trl")
 
+from seqtune.data.lock import locked  # noqa: E402
 from seqtune.evaluation.answers import answer  # noqa: E402
 from seqtune.training.model import load  # noqa: E402
 from seqtune.training.rendering import IGNORED, prompt_ids, training_row  # noqa: E402
@@ -285,8 +287,12 @@ def test_a_row_over_the_limit_is_listed_and_never_cut(rows, tmp_path):
     assert [line["id"] for line in unused] == [long.id, Example("No answer").id]
     assert unused[0]["tokens"] > 100
     assert "more than 100 tokens" in unused[0]["reason"]
-    with pytest.raises(DataError, match="more than 100 tokens"):
+    with pytest.raises(DataError, match="more than 100 tokens") as error:
         train([*rows[:30], long], out=tmp_path / "strict", max_length=100, strict=True)
+    assert "or set strict to false" in error.value.fix
+    assert "too_long" not in error.value.fix
+    with pytest.raises(DataError, match="give it an output, or set strict to false"):
+        train([*rows[:30], Example("No answer")], out=tmp_path / "strict", strict=True)
 
 
 def test_no_rows_are_refused(tmp_path):
@@ -310,13 +316,75 @@ def test_impossible_numbers_are_refused_by_name(settings, rows, tmp_path):
         train(rows, out=tmp_path / "run", **settings)
 
 
-@pytest.mark.parametrize("model", ["", "empty", "no/such/folder", "/no/such", "../x", "{tmp}/x"])
+@pytest.mark.parametrize("model", ["", "empty", "no/such/folder", "/no/such", "../x", "./x", "empty/x", "{tmp}/x"])
 def test_what_is_no_model_is_refused_without_asking_a_hub(model, rows, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(RecipeError, match="no model can be loaded from"):
         train(rows, model.format(tmp=tmp_path), out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_name_that_could_be_a_hubs_is_asked_for_once(rows, tmp_path, monkeypatch):
+    asked = []
+
+    def ask(self, model, **_):
+        asked.append(model)
+        raise OSError("no way there")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", ask)
+    with pytest.raises(RecipeError, match="there is no such folder, and the hub does not give it: no way there"):
+        train(rows, "no-such/model", out=tmp_path / "run")
+    assert asked == ["no-such/model"]
+
+
+def test_a_finished_training_is_not_done_again(rows, tmp_path):
+    told = []
+    first = train(rows[:30], out=tmp_path / "run", max_tokens=1000)
+    weights = first.model / "model.safetensors"
+    before = weights.stat().st_mtime_ns
+    assert train(rows[:30], out=tmp_path / "run", max_tokens=1000, tell=told.append) == first
+    assert weights.stat().st_mtime_ns == before
+    assert "finished already" in told[0]
+    train(rows[:30], out=tmp_path / "run", max_tokens=1000, overwrite=True)
+    assert weights.stat().st_mtime_ns > before
+    weights.unlink()
+    train(rows[:30], out=tmp_path / "run", max_tokens=1000)
+    assert weights.is_file()
+
+
+def test_another_model_at_the_same_path_is_another_run(rows, trained, tmp_path):
+    base = tmp_path / "base"
+    shutil.copytree(trained.model, base)
+    train(rows[:30], base, out=tmp_path / "run", max_tokens=500)
+    shutil.copytree(train(rows, out=tmp_path / "other", max_tokens=1000).model, base, dirs_exist_ok=True)
+    with pytest.raises(RunFolderError, match="another run"):
+        train(rows[:30], base, out=tmp_path / "run", max_tokens=500)
+
+
+def test_a_run_that_broke_before_its_first_checkpoint_leaves_the_folder_to_others(rows, tmp_path):
+    with pytest.raises(SeqtuneError, match="lower the learning rate"):
+        train(rows, out=tmp_path / "run", learning_rate=1e38)
+    done = train(rows, out=tmp_path / "run", max_tokens=500)
+    assert [line.step for line in done.losses] == [
+        json.loads(line)["step"] for line in (done.out / "losses.jsonl").read_text().splitlines()
+    ]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    with pytest.raises(RunFolderError, match="files of something else"):
+        train(rows, out=tmp_path / "mine", max_tokens=500)
+
+
+def test_a_folder_in_which_a_training_is_at_work_is_left_alone(rows, tmp_path):
+    pytest.importorskip("fcntl")
+    with locked(tmp_path / "run"), pytest.raises(RunFolderError, match="another process is at work here"):
+        train(rows[:30], out=tmp_path / "run", max_tokens=500)
+    assert train(rows[:30], out=tmp_path / "run", max_tokens=500).rows == 30
+
+
+def test_what_comes_before_the_first_step_is_told_apart(trained):
+    assert trained.startup_s > 0
+    assert trained.losses[-1].wall_s <= trained.wall_s
 
 
 def test_the_folder_of_another_run_is_not_written_to(rows, trained):

@@ -6,16 +6,11 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
 from seqtune.errors import DataError, RunFolderError
-
-try:
-    import fcntl
-except ImportError:  # Windows: two commands on one folder are not told apart there
-    fcntl = None  # type: ignore[assignment]
 
 
 class Keyed(Protocol):
@@ -70,7 +65,7 @@ def open_ledger(path: Path, kind: type[Record]) -> Iterator[Ledger[Record]]:
 
     Raises:
         DataError: another line is no record.
-        RunFolderError: the file cannot be written, or another command writes it.
+        RunFolderError: the file cannot be written.
     """
     try:
         file = path.open("ab", buffering=0)  # a kill loses what is not written yet, and nothing else
@@ -78,20 +73,9 @@ def open_ledger(path: Path, kind: type[Record]) -> Iterator[Ledger[Record]]:
         what, fix = f"cannot be written: {error.strerror}", "choose another --out"
         raise RunFolderError(what, where=str(path), fix=fix) from None
     with file:
-        _lock(file, path)
         text = path.read_bytes()
         file.truncate(text.rfind(b"\n") + 1)
         yield Ledger(path, file, {record.key: record for record in _decoded(text, path, kind)})
-
-
-def _lock(file: IO[bytes], path: Path) -> None:
-    """Held until the file is closed, by a kill too."""
-    try:
-        if fcntl:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        fix = "wait for it, or choose another --out"
-        raise RunFolderError("another command is at work in this folder", where=str(path), fix=fix) from None
 
 
 def read_records(path: Path, kind: type[Struct]) -> Iterator[Struct]:

@@ -23,6 +23,7 @@ from seqtune.data.folder import (
     write_lines,
     write_summary,
 )
+from seqtune.data.lock import locked
 from seqtune.data.reader import read
 from seqtune.data.writer import write
 from seqtune.errors import RecipeError, RunFolderError, did_you_mean
@@ -160,15 +161,16 @@ def evaluate(
         task = replace(task, suite=split_by_length(task.suite, by_length)) if by_length else task
     if phase != "answer":
         require_steps(task.suite, judging)  # before anything is asked
-    if phase != "judge":
-        how = Answering(max_new_tokens, batch_size, store, concurrency)
-        task = _answered(task, model, folder, how, say, overwrite=overwrite)
-        done = _described(folder, task, None, started)
-        _write(done, task)  # so that "judge" can go on from here, whatever stops the rest
-    if phase != "answer":
-        done = _described(folder, task, _judged(folder, task, judging, say), started)
-        done = _gated(done, qualification) if judging else done
-        _write(done, task)
+    with locked(folder):
+        if phase != "judge":
+            how = Answering(max_new_tokens, batch_size, store, concurrency)
+            task = _answered(task, model, folder, how, say, overwrite=overwrite)
+            done = _described(folder, task, None, started)
+            _write(done, task)  # so that "judge" can go on from here, whatever stops the rest
+        if phase != "answer":
+            done = _described(folder, task, _judged(folder, task, judging, say), started)
+            done = _gated(done, qualification) if judging else done
+            _write(done, task)
     return done
 
 

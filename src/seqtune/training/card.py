@@ -9,6 +9,7 @@ from pathlib import Path
 from seqtune import __version__
 from seqtune.data.example import Example
 from seqtune.training.loss import Loss
+from seqtune.training.preferring import warnings_after
 from seqtune.training.settings import TINY, TrainSettings
 
 # What the card says of the settings; paths and what only concerns this machine stay out.
@@ -101,9 +102,15 @@ def _loss(settings: TrainSettings, losses: Sequence[Loss]) -> str:
     if not losses:
         return "No loss was noted."
     first, last = losses[0], losses[-1]
-    over = f"the mean of the {last.step - (losses[-2].step if len(losses) > 1 else 0)} steps before it."
+    steps = last.step - (losses[-2].step if len(losses) > 1 else 0)
+    over = f"the mean of the last {steps} steps." if steps > 1 else "of that step alone."
     if settings.prefers:
         what = "Share of pairs won over the start" if settings.method == "dpo" else "Mean reward of a try"
-        return f"{what}: {first.score:.3f} at step {first.step}, {last.score:.3f} at step {last.step}, {over}"
+        told = f"{what}: {first.score:.3f} at step {first.step}, {last.score:.3f} at step {last.step}, {over}"
+        return "\n\n".join([told, *map(_sentence, warnings_after(settings, losses))])
     what = "Loss in nats a trained token"
     return f"{what}: {first.loss:.3f} at step {first.step}, {last.loss:.3f} at step {last.step}, {over}"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."

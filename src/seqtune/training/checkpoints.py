@@ -14,6 +14,7 @@ import xxhash
 
 from seqtune.data.folder import write_json
 from seqtune.errors import RunFolderError
+from seqtune.training.adapters import base_model
 from seqtune.training.loss import Loss
 
 if TYPE_CHECKING:
@@ -86,6 +87,12 @@ class WholeCheckpoints(Trainer):  # type: ignore[misc]
             "total": self._total_loss_scalar,
         }
         _unlogged(Path(output_dir), self.args.process_index).write_bytes(msgspec.json.encode(unlogged))
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """Not of weights that are shared with others, which are read."""
+        tied = getattr(base_model(self.model), "all_tied_weights_keys", None) or {}
+        missing = [name for name in load_result.missing_keys if name not in tied]
+        super()._issue_warnings_after_load(load_result._replace(missing_keys=missing))
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         super()._load_rng_state(checkpoint)  # called once a run, after the loop has set its counters to zero

@@ -18,6 +18,8 @@ class Loss(msgspec.Struct, frozen=True, omit_defaults=True):
         memory_bytes: in use, on the GPU where one is used, else by the process; 0 where nobody knows.
         score: of method dpo the share of pairs whose right answer has gained more than the damaged one since the start,
             of grpo the mean reward of the tries, both since the line before; of other methods there is none.
+        differing: of grpo, the share of questions since the line before whose tries were not all worth the same: the
+            others teach nothing.
     """
 
     step: int
@@ -29,3 +31,4 @@ class Loss(msgspec.Struct, frozen=True, omit_defaults=True):
     wall_s: float
     memory_bytes: int = 0
     score: float | None = None
+    differing: float | None = None

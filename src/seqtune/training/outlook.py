@@ -28,10 +28,10 @@ from seqtune.training.estimate import (
 )
 from seqtune.training.model import Loaded, end_with_turns, load_config, require_packages, require_vocabulary, tiny
 from seqtune.training.plan import Batch, Plan
-from seqtune.training.preferring import longest_try, shapes_of
+from seqtune.training.preferring import longest_try, shapes_of, warnings_before
 from seqtune.training.rendering import IGNORED, Row
 from seqtune.training.rows import Rendered
-from seqtune.training.run import computes_in_16_bits, plan_figures, planned, rendered_rows, resolve
+from seqtune.training.run import check_settings, computes_in_16_bits, plan_figures, planned, rendered_rows, resolve
 from seqtune.training.settings import TINY, TrainSettings
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ def look_ahead(
     tokenizer, rendered = rendered_rows(settings, dataset)
     bare = _skeleton(settings, tokenizer)
     plan = planned(settings, rendered, "positions" if settings.packing else None)
+    check_settings(settings, rendered, plan, bfloat16)
     if settings.prefers:
         found = _estimate_preference(settings, bare, rendered.rows, plan, bfloat16)
         return _outlook(settings, rendered, plan, 1, found)
@@ -218,7 +219,8 @@ def _told(settings: TrainSettings, rows: Sequence[Any]) -> list[str]:
         longest = longest_try(settings, rows)
         return [
             f"a step takes {settings.rows_per_step} questions and tries each {settings.answers} times, up to {longest}"
-            " tokens; tokens are counted as if every try went so far"
+            " tokens; tokens are counted as if every try went so far",
+            *warnings_before(settings, rows),
         ]
     return []
 

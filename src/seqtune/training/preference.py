@@ -18,10 +18,10 @@ from typing import Any
 
 from datasets import Dataset
 from msgspec import structs
-from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer
+from trl import DPOTrainer, GRPOTrainer
 
 from seqtune.training.adapters import base_model
-from seqtune.training.arguments import trainer_arguments
+from seqtune.training.arguments import refusals_told, trainer_arguments
 from seqtune.training.checkpoints import WholeCheckpoints
 from seqtune.training.loss import Loss
 from seqtune.training.model import Loaded
@@ -35,6 +35,7 @@ from seqtune.training.settings import TrainSettings
 from seqtune.training.trainer import run_to_end, trackers
 
 REFERENCE = "ref"  # what TRL calls the copy of an adapter that it compares with
+EQUAL = "frac_reward_zero_std"  # share of the questions whose tries all have the same reward
 METRICS = "metrics.json"  # in a checkpoint: what TRL measured since the last line
 
 
@@ -72,7 +73,8 @@ def optimise_preference(
     by_pairs = settings.method == "dpo"
     make, tokens = (_by_pairs, _tokens_of_plan(rows, plan)) if by_pairs else (_by_reward, _tokens_of_logs)
     with _bare_forward(loaded.model):
-        trainer = make(loaded, rows, plan, settings, bfloat16, folder)
+        with refusals_told(settings):
+            trainer = make(loaded, rows, plan, settings, bfloat16, folder)
         trainer.fingerprint = fingerprint
         trainer.add_callback(Reporter(tokens, _with_score(trainer.score, say), before_s=before_s))
         for tracker in trackers(settings, folder):
@@ -85,12 +87,6 @@ def optimise_preference(
 def _by_pairs(
     loaded: Loaded, pairs: Sequence[Pair], plan: Plan, settings: TrainSettings, bfloat16: bool, folder: Path
 ) -> _PairTrainer:
-    weighed = {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, settings.likelihood]}
-    ours = {"beta": settings.beta, "max_length": None, "train_sampling_strategy": "sequential"}
-    arguments = trainer_arguments(
-        DPOConfig, settings, steps=len(plan.steps), bfloat16=bfloat16, folder=folder,
-        ours={**_size(settings, plan), **ours}, defaults=weighed if settings.likelihood else {},
-    )  # fmt: skip
     columns = {
         "prompt_ids": [pair.prompt for pair in pairs],
         "chosen_ids": [pair.chosen for pair in pairs],
@@ -100,7 +96,7 @@ def _by_pairs(
         model=loaded.model,
         # TRL would load it from where the model's config says it once was, whatever became of the weights since.
         ref_model=None if settings.adapter else copy.deepcopy(loaded.model),
-        args=arguments,
+        args=trainer_arguments(settings, steps=len(plan.steps), bfloat16=bfloat16, folder=folder),
         train_dataset=_in_order(columns, plan),
         processing_class=loaded.tokenizer,
     )
@@ -109,34 +105,15 @@ def _by_pairs(
 def _by_reward(
     loaded: Loaded, questions: Sequence[Question], plan: Plan, settings: TrainSettings, bfloat16: bool, folder: Path
 ) -> _RewardTrainer:
-    ours = {
-        "num_generations": settings.answers,
-        "temperature": settings.temperature,
-        "max_completion_length": longest_try(settings, questions),
-        "shuffle_dataset": False,
-        "beta": 0.0,
-    }
-    arguments = trainer_arguments(
-        GRPOConfig, settings, steps=len(plan.steps), bfloat16=bfloat16, folder=folder,
-        ours={**_size(settings, plan), **ours}, defaults={},
-    )  # fmt: skip
+    longest = longest_try(settings, questions)
     columns = {"prompt": [question.prompt for question in questions], "question": [*range(len(questions))]}
     return _RewardTrainer(
         model=loaded.model,
         reward_funcs=_reward_function(loaded, questions),
-        args=arguments,
+        args=trainer_arguments(settings, steps=len(plan.steps), bfloat16=bfloat16, folder=folder, longest_try=longest),
         train_dataset=_in_order(columns, plan),
         processing_class=loaded.tokenizer,
     )
-
-
-def _size(settings: TrainSettings, plan: Plan) -> dict[str, Any]:
-    """A step is computed in `accumulate` parts of pairs or tries."""
-    return {
-        "max_steps": len(plan.steps),
-        "per_device_train_batch_size": settings.step_size // settings.accumulate,
-        "gradient_accumulation_steps": settings.accumulate,
-    }
 
 
 def _in_order(columns: dict[str, list[Any]], plan: Plan) -> Dataset:
@@ -203,7 +180,12 @@ def _bare_forward(model: Any) -> Iterator[None]:
 
 
 def _with_score(name: str, say: Callable[[Loss], object]) -> Callable[[Loss, Logs], object]:
-    return lambda loss, logs: say(structs.replace(loss, score=float(logs.get(name, math.nan))))
+    def scored(loss: Loss, logs: Logs) -> None:
+        equal = logs.get(EQUAL)
+        differing = None if equal is None else 1 - float(equal)
+        say(structs.replace(loss, score=float(logs.get(name, math.nan)), differing=differing))
+
+    return scored
 
 
 def _tokens_of_plan(pairs: Sequence[Pair], plan: Plan) -> Callable[[int, Logs], int]:

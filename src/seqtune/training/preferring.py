@@ -5,7 +5,7 @@ Light, so that a look ahead imports no TRL; the training itself is in `preferenc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, groupby
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from seqtune.errors import DataError
 from seqtune.training.loss import Loss
 from seqtune.training.pairs import Pair, render_pairs
 from seqtune.training.plan import Plan
-from seqtune.training.rewards import Question, render_questions
+from seqtune.training.rewards import Question, render_questions, unchecked_tasks
 from seqtune.training.rows import Rendered
 from seqtune.training.settings import TrainSettings
 
@@ -45,8 +45,32 @@ def render_preferences(
             kinds=settings.damages or STEP_DAMAGES,
         )
     return render_questions(
-        examples, tokenizer, max_length=settings.max_length, too_long=settings.too_long, strict=settings.strict
+        examples,
+        tokenizer,
+        max_length=settings.max_length,
+        too_long=settings.too_long,
+        strict=settings.strict,
+        longest=settings.max_new_tokens,
     )
+
+
+def warnings_before(settings: TrainSettings, rows: Sequence[Any]) -> Iterator[str]:
+    """What the user should know of the rows before they are trained on."""
+    if settings.method == "grpo" and (loose := unchecked_tasks(rows)):
+        yield (
+            f"in {loose:,} of {len(rows):,} rows a task is not checked, such as the row's own: only the other steps "
+            "are rewarded, and any text in its place counts as done"
+        )
+
+
+def warnings_after(settings: TrainSettings, losses: Sequence[Loss]) -> Iterator[str]:
+    """What the user should know of a training that is over."""
+    if settings.method == "grpo" and losses and all(line.differing == 0 for line in losses):
+        yield (
+            "all rewards were equal: no question had tries of which some were better than others, so nothing was "
+            f"learnt (the mean reward is {losses[-1].score or 0:.3f}); give rows of which the model does some, or "
+            "train it on their answers first"
+        )
 
 
 def plan_preference(rows: int, settings: TrainSettings) -> Plan:

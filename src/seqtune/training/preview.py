@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from seqtune.building.checking import is_checkable
 from seqtune.data.example import Example
 from seqtune.errors import DataError
 from seqtune.recipe import Document, check, refuse
 from seqtune.training.model import require_packages
+from seqtune.training.pairs import Pair
+from seqtune.training.preferring import render_preferences
 from seqtune.training.preflight import check_rows
 from seqtune.training.rendering import IGNORED, Row, end_mark
+from seqtune.training.rewards import Question
 from seqtune.training.rows import Rendered, Unused, render
 from seqtune.training.run import read_examples, tokenizer_of
 from seqtune.training.settings import TINY, TrainSettings
@@ -49,7 +53,8 @@ class Preview:
 
     Args:
         template: "auto" for the model's own, or the name of a shipped one; end: the token that ends an answer.
-        rows: rows that would be trained on; a conversation is several where the template rewrites earlier turns.
+        rows: rows that would be trained on; a conversation is several where the template rewrites earlier turns. Of
+            dpo they are pairs, shown as two texts each; of grpo questions, shown with their right answers.
         examples: rows that were read; unused: those of which nothing would be trained; split: those that would lose
             their last turns.
         too_long: share of the examples that have a row over `max_length`.
@@ -85,7 +90,8 @@ def preview(
         dataset: Examples, or a file of rows.
         model: as for `train`; only its tokenizer is read.
         rows: how many to show.
-        options: as for `train`; those that change rows are template, max_length, too_long and tokenizer.
+        options: as for `train`; those that change rows are method, template, max_length, too_long and tokenizer, and
+            of dpo seed and damages.
 
     Raises:
         RecipeError: a setting or a model that cannot be used.
@@ -99,8 +105,9 @@ def preview(
     assert settings
     examples = read_examples(dataset)
     tokenizer = tokenizer_of(settings, examples)
-    rendered = render(examples, tokenizer, max_length=settings.max_length, too_long=settings.too_long)
-    lengths = [len(row.ids) for row in rendered.rows]
+    rendered = _rendered(settings, examples, tokenizer)
+    texts = [_texts(row) for row in rendered.rows]
+    lengths = [len(text.ids) for some in texts for text in some]
     return Preview(
         template=settings.template,
         end=end_mark(tokenizer),
@@ -110,13 +117,40 @@ def preview(
         split=len(rendered.unused) - rendered.left_out,
         too_long=sum(line.tokens > 0 for line in rendered.unused) / len(examples),
         tokens=sum(lengths),
-        trained_tokens=sum(len(row.trained) for row in rendered.rows),
+        trained_tokens=sum(len(text.trained) for some in texts for text in some),
         longest=max(lengths),
         max_length=settings.max_length,
-        fault=_fault(rendered, tokenizer),
-        shown=tuple([_shown(row, tokenizer) for row in rendered.rows[:rows]]),
+        fault="" if settings.prefers else _fault(rendered, tokenizer),
+        shown=tuple([_shown(text, tokenizer) for some in texts[:rows] for text in some]),
         left_out=tuple(rendered.unused[:rows]),
     )
+
+
+def _rendered(
+    settings: TrainSettings, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase
+) -> Rendered[Any]:
+    settings = settings.model_copy(update={"strict": False})  # what it would stop at is shown
+    if settings.prefers:
+        return render_preferences(settings, examples, tokenizer)
+    return render(examples, tokenizer, max_length=settings.max_length, too_long=settings.too_long)
+
+
+def _texts(row: Row | Pair | Question) -> list[Row]:
+    """What the model sees of a row: both answers of a pair; a question with its right answer, which is not trained."""
+    if isinstance(row, Pair):
+        answers = {"the right answer": row.chosen, f"damaged by {row.kind}": row.rejected}
+        return [_after(f"{row.row}, {name}", row.prompt, answer, answer) for name, answer in answers.items()]
+    if isinstance(row, Question):
+        steps = row.example.steps
+        name = (
+            f"{row.id}, a question with its right answer, {sum(map(is_checkable, steps))} of {len(steps)} steps checked"
+        )
+        return [_after(name, row.prompt, row.answer_ids, [IGNORED] * row.answer)]
+    return [row]
+
+
+def _after(name: str, prompt: list[int], answer: list[int], labels: list[int]) -> Row:
+    return Row(name, prompt + answer, [IGNORED] * len(prompt) + labels)
 
 
 def marked(shown: Shown, *, colour: bool) -> str:

@@ -130,7 +130,7 @@ def render_whole(
             continue
         if made.length > max_length:
             too_much = _too_long(example, max_length, made.length)
-            _leave_out(found, example, too_much, strict or too_long == "error", made.length)
+            _leave_out(found, example, too_much, strict, made.length, too_long)
             continue
         found.rows.append(made)
         found.examples.append(example)
@@ -138,13 +138,22 @@ def render_whole(
 
 
 def _too_long(example: Example, limit: int, length: int) -> DataError:
-    fix = f"it has {length}: raise max_length, shorten the row, or set too_long to 'drop'"
+    fix = f"it has {length}: raise max_length, shorten the row"
     return DataError(f"the row has more than {limit} tokens", where=f"row {example.id}", fix=fix)
 
 
-def _leave_out(found: Rendered[Any], example: Example, error: DataError, strict: bool, tokens: int = 0) -> None:
-    if strict:
-        raise error
+def _leave_out(
+    found: Rendered[Any],
+    example: Example,
+    error: DataError,
+    strict: bool,
+    tokens: int = 0,
+    too_long: TooLong = "drop",
+) -> None:
+    bars = ["set strict to false"] * strict + ["set too_long to 'drop'"] * (too_long == "error")
+    if bars:
+        fix = f"{error.fix or 'mend the row'}, or {' and '.join(bars)}"
+        raise DataError(error.what, where=error.where, fix=fix)
     found.unused.append(Unused(example.id, error.what, tokens, shorten(example.instruction)))
 
 
@@ -156,7 +165,7 @@ def _shortened(
     error = _too_long(example, limit, longest)
     kept = list(_cut(rows, limit)) if too_long == "split" else []
     if not kept:
-        _leave_out(found, example, error, strict or too_long == "error", longest)
+        _leave_out(found, example, error, strict, longest, too_long)
         return []
     turns, left = (sum(len(row.ends) for row in some) for some in (rows, kept))
     reason = f"{error.what}: {turns - left} of its {turns} answers are left out"

@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +14,22 @@ import msgspec
 import xxhash
 
 from seqtune.data.example import Example, messages
-from seqtune.data.folder import claim_folder, versions, write_lines, write_summary
+from seqtune.data.folder import (
+    SUMMARY,
+    check_folder,
+    claim_folder,
+    read_summary,
+    versions,
+    write_lines,
+    write_summary,
+)
+from seqtune.data.lock import locked
 from seqtune.data.reader import read
-from seqtune.errors import DataError, RecipeError, SeqtuneError, shorten
+from seqtune.errors import DataError, RecipeError, RunFolderError, SeqtuneError, shorten
 from seqtune.recipe import Document, check, refuse
 from seqtune.training import processes
 from seqtune.training.adapters import add_adapter, four_bits, merge_adapter, require_adapter_packages
+from seqtune.training.arguments import check_arguments, trainer_arguments
 from seqtune.training.card import model_card
 from seqtune.training.checkpoints import CHECKPOINTS, last_whole, losses_until, step_of
 from seqtune.training.loss import Loss
@@ -30,6 +40,7 @@ from seqtune.training.model import (
     end_with_turns,
     load,
     load_tokenizer,
+    model_identity,
     published_dtype,
     require_packages,
     require_vocabulary,
@@ -38,7 +49,15 @@ from seqtune.training.model import (
 )
 from seqtune.training.packing import Form, form_for
 from seqtune.training.plan import Plan, plan_run, steps_of
-from seqtune.training.preferring import figures_after, figures_of, plan_preference, render_preferences
+from seqtune.training.preferring import (
+    figures_after,
+    figures_of,
+    longest_try,
+    plan_preference,
+    render_preferences,
+    warnings_after,
+    warnings_before,
+)
 from seqtune.training.preflight import check_rows
 from seqtune.training.rendering import Row, end_mark
 from seqtune.training.rows import Rendered, render
@@ -52,6 +71,7 @@ if TYPE_CHECKING:
 
 # Settings that change nothing of the result, besides the rows themselves, which are hashed one by one.
 NOT_HASHED = {"dataset", "out", "strict", "overwrite", "push", "save_every", "track", "processes"}
+BY_CONTENT = {"model", "tokenizer"}  # wherever they lie
 
 Say = Callable[[Loss], object]
 Tell = Callable[[str], object]
@@ -78,7 +98,9 @@ class Training:
         resumed: the step that this run went on from after it was killed; 0 for none.
         losses: what was said on the way, as in losses.jsonl.
         seed: of the weights (where they were made here) and of the order of rows.
-        wall_s: how long it took; cpu_s: processor seconds of all threads.
+        wall_s: how long it took from the first step until the model was there, of the last part where it was killed on
+            the way; cpu_s: processor seconds of all threads in that time.
+        startup_s: how long it took before: importing torch, reading the model, rendering the rows.
     """
 
     out: Path
@@ -101,6 +123,7 @@ class Training:
     seed: int
     wall_s: float
     cpu_s: float
+    startup_s: float = 0.0
 
 
 def train(
@@ -113,6 +136,8 @@ def train(
     **options: Any,
 ) -> Training:
     """Fine-tune a model on rows: on their answers and end tokens only, or by preference (methods dpo and grpo).
+
+    A training that was killed goes on from its last checkpoint; one that is finished is not done again.
 
     Args:
         dataset: Examples, or a file of rows.
@@ -221,27 +246,89 @@ def _ignore(_: object) -> None:
 
 
 def _run(settings: TrainSettings, dataset: Iterable[Example] | str | Path, say: Say | None, tell: Tell) -> Training:
-    """Render, check, plan, optimise, save; nothing is written before the rows are known to be good."""
-    wall, cpu = time.perf_counter(), time.process_time()
+    """Render, check, plan, optimise, save; nothing is written before the rows and the settings are known to be good."""
+    began = time.perf_counter()
     folder = Path(settings.out)
     bfloat16 = computes_in_16_bits(settings)
     tokenizer, rendered = rendered_rows(settings, dataset)
+    fingerprint = _fingerprint(settings, rendered.rows)
+    if done := None if settings.overwrite else _finished(folder, fingerprint):
+        tell(f"{folder}: this training is finished already; overwrite makes it again")
+        if settings.push and processes.is_main():
+            _push(done.model, settings.push)
+        return done
     loaded = _loaded(settings, tokenizer, bfloat16)
     plan = planned(settings, rendered, _form(settings, loaded, rendered.rows, tell))
-    fingerprint = _fingerprint(settings, rendered.rows)
-    if processes.is_main():
-        claim_folder(folder, "train", fingerprint, overwrite=settings.overwrite)
-        write_lines(folder / "unused.jsonl", rendered.unused)
-    processes.wait()
-    losses, resumed = _optimise(loaded, rendered.rows, plan, settings, bfloat16, fingerprint, say, tell)
-    spent = time.perf_counter() - wall, time.process_time() - cpu
-    training = _described(settings, loaded, rendered, plan, losses, resumed, *spent)
-    if processes.is_main():
-        _save(loaded, settings, training, rendered)
-        write_summary(folder, _summary(training, settings, fingerprint))
-        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-    processes.wait()
+    check_settings(settings, rendered, plan, bfloat16)
+    for line in warnings_before(settings, rendered.rows):
+        tell(line)
+    optimise = _optimiser(settings)
+    with _claimed(folder, fingerprint, settings.overwrite):
+        if processes.is_main():
+            write_lines(folder / "unused.jsonl", rendered.unused)
+        processes.wait()
+        wall, cpu = time.perf_counter(), time.process_time()
+        losses, resumed = _optimised(optimise, loaded, rendered.rows, plan, settings, bfloat16, fingerprint, say, tell)
+        spent = time.perf_counter() - wall, time.process_time() - cpu, wall - began
+        training = _described(settings, loaded, rendered, plan, losses, resumed, *spent)
+        if processes.is_main():
+            _save(loaded, settings, training, rendered)
+            write_summary(folder, _summary(training, settings, fingerprint))
+            shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+        processes.wait()
+    for line in warnings_after(settings, losses):
+        tell(line)
     return training
+
+
+def check_settings(settings: TrainSettings, rendered: Rendered[Any], plan: Plan, bfloat16: bool) -> None:
+    """Raises RecipeError for a value in `trl:` that TRL, transformers or torch refuses."""
+    if settings.trl:
+        steps, longest = len(plan.steps), longest_try(settings, rendered.rows) if settings.method == "grpo" else None
+        arguments = trainer_arguments(
+            settings, steps=steps, bfloat16=bfloat16, folder=Path(settings.out), longest_try=longest
+        )
+        check_arguments(arguments, settings, steps)
+
+
+def _finished(folder: Path, fingerprint: str) -> Training | None:
+    """The training that stands in a folder, if it is this one, came to its end, and its model is still there."""
+    try:
+        summary = read_summary(folder)
+        if summary.get("fingerprint") != fingerprint or not any((folder / "model").glob("*.safetensors")):
+            return None
+        places = {"out": folder, "model": folder / "model", "losses": ()}
+        done = msgspec.convert({**summary, **places}, Training)
+        return replace(done, losses=tuple(losses_until(folder / "losses.jsonl", done.steps)))
+    except (RunFolderError, msgspec.DecodeError, msgspec.ValidationError):
+        return None  # what cannot be read is made again
+
+
+@contextmanager
+def _claimed(folder: Path, fingerprint: str, overwrite: bool) -> Iterator[None]:
+    """The run folder, for as long as the main process writes into it: no other may do so meanwhile.
+
+    Raises:
+        RunFolderError: it holds something else, or another process is at work there.
+    """
+    if not processes.is_main():
+        yield
+        return
+    overwrite = overwrite or _holds_nothing(folder)
+    check_folder(folder, "train", fingerprint, overwrite=overwrite)
+    with locked(folder):
+        claim_folder(folder, "train", fingerprint, overwrite=overwrite)
+        yield
+
+
+def _holds_nothing(folder: Path) -> bool:
+    """Whether all that stands in a folder is a training that was stopped before its first checkpoint."""
+    try:
+        summary = msgspec.json.decode((folder / SUMMARY).read_bytes(), type=dict[str, Any])
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    begun = summary.get("command") == "train" and not summary.get("finished")
+    return begun and not (folder / "model").exists() and not any((folder / CHECKPOINTS).glob("checkpoint-*"))
 
 
 def rendered_rows(
@@ -312,6 +399,7 @@ def _described(
     resumed: int,
     wall_s: float,
     cpu_s: float,
+    startup_s: float,
 ) -> Training:
     """The figures of a training that is over."""
     folder = Path(settings.out)
@@ -328,6 +416,7 @@ def _described(
         seed=settings.seed,
         wall_s=wall_s,
         cpu_s=cpu_s,
+        startup_s=startup_s,
     )
 
 
@@ -375,7 +464,10 @@ def _loaded(settings: TrainSettings, tokenizer: PreTrainedTokenizerBase, bfloat1
         return loaded
     transformers.set_seed(settings.seed)
     again = settings.gradient_checkpointing
-    return loaded._replace(model=add_adapter(loaded.model, settings.lora, settings.adapter, checkpointing=again))
+    adapted = add_adapter(loaded.model, settings.lora, settings.adapter, checkpointing=again)
+    if Path(settings.model).is_dir():  # else the adapter would load only where this command was run
+        adapted.peft_config["default"].base_model_name_or_path = str(Path(settings.model).resolve())
+    return loaded._replace(model=adapted)
 
 
 def computes_in_16_bits(settings: TrainSettings) -> bool:
@@ -397,7 +489,8 @@ def computes_in_16_bits(settings: TrainSettings) -> bool:
     return settings.precision == "bfloat16"
 
 
-def _optimise(
+def _optimised(
+    optimise: Callable[..., None],
     loaded: Loaded,
     rows: Sequence[Any],
     plan: Plan,
@@ -408,7 +501,6 @@ def _optimise(
     tell: Tell,
 ) -> tuple[list[Loss], int]:
     """Train to the end, from the last whole checkpoint if there is one; gives all losses and that checkpoint's step."""
-    optimise = _optimiser(settings)
     folder = Path(settings.out)
     checkpoint = last_whole(folder / CHECKPOINTS, fingerprint, tell)
     if checkpoint:
@@ -505,8 +597,10 @@ def _push(folder: Path, repository: str) -> None:
 
 
 def _fingerprint(settings: TrainSettings, rows: Iterable[Any]) -> str:
-    """The same for the same settings and the same rows (or pairs, by what was done to them) in the same order."""
-    found = xxhash.xxh3_128(settings.model_dump_json(exclude=NOT_HASHED).encode())
+    """The same for the same model, settings and rows (or pairs, by what was done to them) in the same order."""
+    found = xxhash.xxh3_128(settings.model_dump_json(exclude=NOT_HASHED | BY_CONTENT).encode())
+    for model in (settings.model, settings.tokenizer):
+        found.update(f"{model_identity(model) if model else ''}\x1e".encode())
     for row in rows:
         found.update(row.id.encode())
     return found.hexdigest()

@@ -11,7 +11,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from seqtune.building.damage import STEP_DAMAGES, damages
 from seqtune.errors import did_you_mean
 from seqtune.recipe import Strict
-from seqtune.training.arguments import problems
+from seqtune.training.arguments import in_kind, problems
 from seqtune.training.rows import TooLong
 from seqtune.training.templates import TemplateName
 
@@ -75,8 +75,10 @@ class TrainSettings(Strict):
         out: the run folder.
         method: "full" trains every weight, "lora" an adapter, "qlora" an adapter on a model in 4 bits, all of them on
             the answers of the rows. "dpo" learns to prefer them to the same answers with a step dropped, swapped or
-            merged; "grpo" lets the model try, and rewards the share of checkable steps that are done in order. Both
-            go on from a model that answers already, and train an adapter where `lora` is given, else every weight.
+            merged; "grpo" lets the model try, and rewards the share of checkable steps that are done in order. What no
+            program can check, such as a row's own task, any text does there, so a model may learn to answer that with
+            nonsense. Both go on from a model that answers already, and train an adapter where `lora` is given, else
+            every weight.
         lora: the adapter, see LoraSettings.
         merge: write an adapter into the model's weights at the end; else the adapter is saved alone.
         template: "auto" is the model's own chat template; "alpaca", "chatml" and "tulu" are shipped, for base models.
@@ -112,7 +114,7 @@ class TrainSettings(Strict):
             By default 8.
         temperature: of grpo's tries; by default 1.
         max_new_tokens: of grpo, where a try is stopped (and worth nothing); by default a little beyond the longest
-            right answer.
+            right answer. Rows whose right answer has more tokens are left out.
         trl: any other field of trl.SFTConfig; with dpo of trl.DPOConfig, with grpo of trl.GRPOConfig.
         save_every: optimiser steps between checkpoints, from which the same command goes on after it was killed; by
             default 200, 50 for grpo, and 5000 for "tiny".
@@ -170,8 +172,9 @@ class TrainSettings(Strict):
     @field_validator("trl")
     @classmethod
     def _known_to_trl(cls, values: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        _refuse((name, text, values[name]) for name, text in problems(values, info.data.get("method", "full")))
-        return values
+        method = info.data.get("method", "full")
+        _refuse((name, text, values[name]) for name, text in problems(values, method))
+        return in_kind(values, method)
 
     @model_validator(mode="after")
     def _agree(self) -> TrainSettings:
@@ -183,6 +186,11 @@ class TrainSettings(Strict):
     def prefers(self) -> bool:
         """Whether the method learns from better and worse answers, not from the rows' alone."""
         return self.method in PREFERENCES
+
+    @property
+    def from_scratch(self) -> bool:
+        """Whether the model is made here, with new weights."""
+        return self.model == TINY
 
     @property
     def adapter(self) -> Adapter | None:

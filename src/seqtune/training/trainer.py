@@ -19,12 +19,12 @@ from datasets import Dataset
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, TrainerCallback
-from trl import SFTConfig, SFTTrainer
+from trl import SFTTrainer
 
 from seqtune.errors import SeqtuneError, shorten
 from seqtune.training import packing, processes
 from seqtune.training.adapters import base_model
-from seqtune.training.arguments import trainer_arguments
+from seqtune.training.arguments import refusals_told, trainer_arguments
 from seqtune.training.batches import collate, share
 from seqtune.training.checkpoints import WholeCheckpoints
 from seqtune.training.loss import Loss
@@ -32,7 +32,7 @@ from seqtune.training.model import Loaded, no_progress_bars
 from seqtune.training.plan import Plan, Step
 from seqtune.training.rendering import IGNORED, Row
 from seqtune.training.reporter import Reporter
-from seqtune.training.settings import TINY, TrainSettings
+from seqtune.training.settings import TrainSettings
 
 Batch = dict[str, torch.Tensor]
 
@@ -69,14 +69,15 @@ def optimise(
         SeqtuneError: the loss is no number any more, or memory ran out.
     """
     steps = plan.steps
-    trainer = _Planned(
-        model=loaded.model,
-        args=_arguments(len(steps), settings, bfloat16, folder),
-        train_dataset=Dataset.from_dict({"input_ids": [[0]], "labels": [[0]]}),  # TRL wants one; the rows are ours
-        data_collator=list,
-        processing_class=loaded.tokenizer,
-        callbacks=[_reporter(rows, steps, say, before_s), *trackers(settings, folder)],
-    )
+    with refusals_told(settings):
+        trainer = _Planned(
+            model=loaded.model,
+            args=trainer_arguments(settings, steps=len(steps), bfloat16=bfloat16, folder=folder),
+            train_dataset=Dataset.from_dict({"input_ids": [[0]], "labels": [[0]]}),  # TRL wants one; the rows are ours
+            data_collator=list,
+            processing_class=loaded.tokenizer,
+            callbacks=[_reporter(rows, steps, say, before_s), *trackers(settings, folder)],
+        )
     trainer.take(rows, plan, loaded.tokenizer.pad_token_id)
     trainer.fingerprint = fingerprint
     run_to_end(trainer, settings, checkpoint)
@@ -88,12 +89,13 @@ def run_to_end(trainer: Any, settings: TrainSettings, checkpoint: Path | None) -
     """Let a trainer run, from a checkpoint if there is one.
 
     Raises:
+        RecipeError: a `trl` field whose value TRL looks at, and refuses, in the first step.
         SeqtuneError: memory ran out.
     """
     _train_in_32_bits(trainer.model)
     trainer.remove_callback(PrinterCallback)
     try:
-        with no_progress_bars():  # of every checkpoint
+        with no_progress_bars(), refusals_told(settings, (ValueError, NotImplementedError)):
             trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
     except RuntimeError as error:  # torch.OutOfMemoryError is one; on the CPU there is no name for it
         if isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error):
@@ -217,14 +219,6 @@ def trackers(settings: TrainSettings, folder: Path) -> list[TrainerCallback]:
     from transformers.integrations import TensorBoardCallback
 
     return [TensorBoardCallback(SummaryWriter(log_dir=str(folder / "tensorboard")))]
-
-
-def _arguments(steps: int, settings: TrainSettings, bfloat16: bool, folder: Path) -> Any:
-    ours = {"num_train_epochs": 1, "dataset_kwargs": {"skip_prepare_dataset": True}, "max_length": None}
-    defaults = {"adam_beta2": 0.98 if settings.model == TINY else 0.999}
-    return trainer_arguments(
-        SFTConfig, settings, steps=steps, bfloat16=bfloat16, folder=folder, ours=ours, defaults=defaults
-    )
 
 
 def _out_of_memory(error: RuntimeError, settings: TrainSettings) -> SeqtuneError:
