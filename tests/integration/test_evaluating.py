@@ -174,3 +174,36 @@ def test_a_judge_that_runs_out_of_money_can_be_asked_on_from_the_answers(tmp_pat
     finish(command(*out, "--phase", "judge", "--judge", f"{server.url}#judge"))
     assert server.stats()["requests"] <= asked + 2 * ITEMS - 20 + 1
     assert metrics(tmp_path / "out")[0]["figure"]["of"] == ITEMS
+
+
+OFFLINE = """
+import socket, sys
+def refuse(*_, **__):
+    raise OSError("the network is cut")
+socket.socket.connect = socket.getaddrinfo = refuse
+from seqtune.cli import main
+main()
+"""
+
+
+def offline(*words):
+    return finish([sys.executable, "-c", OFFLINE, *map(str, words)])
+
+
+def test_with_the_network_cut_everything_that_needs_no_model_runs(tmp_path):
+    suite = chains((1, 2), per_length=5, singles=True)
+    write(suite.items, tmp_path / "items.jsonl")
+    for name, text in (("a", None), ("b", "no")):
+        rows = [{"item": one.id, "output": text or one.output} for one in suite.items]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+        words = ["--suite", tmp_path / "items.jsonl", "--responses", tmp_path / f"{name}.jsonl"]
+        offline("eval", *words, "--out", tmp_path / name)
+        offline("eval", "--phase", "judge", "--out", tmp_path / name)
+    judge = f"scripted:{REHEARSAL}:rehearse"
+    offline("eval", "--phase", "judge", "--judge", judge, "--out", tmp_path / "b")
+    offline("eval", "agree", tmp_path / "b")
+    offline("eval", "--phase", "judge", "--out", tmp_path / "b")
+    offline("compare", tmp_path / "a", tmp_path / "b", "--page", tmp_path / "compared.html")
+    offline("eval", "label", tmp_path / "b", "--count", "5")
+    offline("eval", "diversity", tmp_path / "items.jsonl", "--of", "all")
+    offline("report", tmp_path)
