@@ -57,6 +57,7 @@ def main() -> None:
         app()
     except SeqtuneError as error:
         console.complain(f"seqtune: {error}")
+        console.result_json({"error": {"where": error.where, "what": error.what, "fix": error.fix}})
         sys.exit(2)
     except KeyboardInterrupt:
         console.complain("stopped; the same command starts it again")

@@ -208,12 +208,19 @@ def _change(change: Change, first: str) -> str:
     better = "better" if change.after > change.before else "worse"
     where = f"item {change.item}{f', {change.group}' if change.group else ''}"
     lines = [f"\n{change.run} does {better} ({change.before:.3g} -> {change.after:.3g}), {where}"]
-    lines.append(f"  asked: {shorten(change.asked, LONGEST)}")
+    lines.append(f"  asked: {_both_ends(change.asked)}")
     for name, text in zip((first, change.run), change.answers, strict=True):
         lines.append(f"  {name}, {len(text.split()):,} words: {shorten(text, LONGEST)}")
     lines += [f"  only {change.run} does: {shorten(step, LONGEST)}" for step in change.gained]
     lines += [f"  only {first} does: {shorten(step, LONGEST)}" for step in change.lost]
     return "\n".join(lines)
+
+
+def _both_ends(text: str) -> str:
+    """A prompt as one line, its beginning and its end: the question mostly stands last."""
+    line = " ".join(text.split())
+    half = LONGEST // 2
+    return line if len(line) <= LONGEST else f"{line[:half]} … {line[-half:]}"
 
 
 def _show_preferred(found: Preferred) -> None:

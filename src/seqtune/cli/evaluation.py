@@ -12,6 +12,7 @@ from seqtune import console
 from seqtune.errors import shorten
 
 if TYPE_CHECKING:
+    from seqtune.data.failure import Failure
     from seqtune.evaluation.figures import Figures
     from seqtune.evaluation.judging.qualification import Trait
     from seqtune.evaluation.labelling.labels import Correction
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
     from seqtune.evaluation.statistics.measure import Measure
     from seqtune.evaluation.tax import ChainTax
 
+IN_POINTS = ("padding_gain", "quality_gap", "quality:right")  # figures of a judge that are points of 1 to 5
 UNCERTAIN = 3  # exit code: too few items could be scored
 WIDEST = 6  # measures in a table
+FIRST = ("strict", "soft", "step_done")  # of them, after the headline's
 
 Out = Annotated[str | None, typer.Option(help="The run folder.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Any key of the recipe, e.g. evaluate.batch_size=8.")]
@@ -133,12 +136,17 @@ def _numbers(given: list[str] | None) -> list[int] | None:
 
 
 def _show(done: Evaluation) -> None:
-    names = [*dict.fromkeys(name for line in done.figures for name in line.measures)][:WIDEST]
+    every = dict.fromkeys(name for line in done.figures for name in line.measures)
+    first = [done.headline.measure if done.headline else "", *FIRST]
+    names = [*dict.fromkeys([*filter(every.__contains__, first), *every])]
+    names, others = names[:WIDEST], names[WIDEST:]
     columns = ["split", "steps", "items", *[name.replace("_", " ") for name in names], "length", "cut"]
     rows = [[f.group, f.steps or "", f.items, *_cells(f, names), _length(f), f.cut] for f in done.figures]
     for note in done.notes:
         console.note(note)
     console.result(console.table("", columns, rows))
+    if others:
+        console.result(f"in metrics.json as well: {', '.join(others)}")
     for tax in done.chain_taxes:
         console.result(_tax(tax))
     missing = f", {done.items - done.answered:,} not answered" if done.answered < done.items else ""
@@ -160,11 +168,11 @@ def _cells(line: Figures, names: list[str]) -> list[str]:
     return [_figure(line.measures[name]) if name in line.measures else "-" for name in names]
 
 
-def _figure(measure: Measure) -> str:
+def _figure(measure: Measure, *, points: bool = False) -> str:
     unscored = f", {measure.unscored} unscored" if measure.unscored else ""
     if measure.value is None:
         return f"-{unscored}"
-    if measure.value > 1 or measure.high > 1:
+    if points or measure.value > 1 or measure.high > 1:
         return f"{measure.value:.2f} ({measure.low:.2f}-{measure.high:.2f}){unscored}"
     return f"{measure.value:.1%} ({100 * measure.low:.1f}-{100 * measure.high:.1f}){unscored}"
 
@@ -221,7 +229,7 @@ def diff_checklists(
     from seqtune.evaluation.judging.checklist import read_checklist
 
     console.set_mode(json=json)
-    changes = changes_of(read_checklist(before), read_checklist(after))
+    changes = changes_of(read_checklist(before, edited=True), read_checklist(after, edited=True))
     for change in changes:
         console.result(f"--- {change.item}: {shorten(change.prompt, 100)}")
         for sign, steps in (("-", change.before), ("+", change.after)):
@@ -288,7 +296,7 @@ def judge_check(
             say=report,
         )
     found = done.qualification
-    rows = [[one.name, _figure(one.figure), _bar(one), one.about] for one in found.traits]
+    rows = [[one.name, _figure(one.figure, points=one.name in IN_POINTS), _bar(one), one.about] for one in found.traits]
     for note in found.notes:
         console.note(note)
     console.result(console.table("", ["figure", "value", "bar", "what it says"], rows))
@@ -307,6 +315,8 @@ def _bars(given: list[str] | None) -> dict[str, float] | None:
             bars[name] = float(number)
         except ValueError:
             raise typer.BadParameter(f"{text!r} is not of the form NAME=NUMBER", param_hint="--threshold") from None
+        if name not in IN_POINTS and not 0 <= bars[name] <= 1:
+            raise typer.BadParameter(f"{text!r} is no share: give 0 to 1", param_hint="--threshold")
     return bars or None
 
 
@@ -369,7 +379,7 @@ def _corrected(one: Correction) -> str:
 def _interval(found: Interval) -> str:
     if found.value is None or found.low is None or found.high is None:
         return "not known"
-    return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
+    return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f}), of {found.of:,}"
 
 
 @evaluation.command("agree")
@@ -406,7 +416,11 @@ def diversity(
     console.set_mode(json=json)
     if of not in ("added", "all"):
         raise typer.BadParameter(f"{of!r} is neither added nor all", param_hint="--of")
-    found = verbs_and_objects(read(str(rows)), of="added" if of == "added" else "all")
+    failed: list[Failure] = []
+    read_rows = read(str(_rows_of(rows)), on_failure=failed.append)
+    found = verbs_and_objects(read_rows, of="added" if of == "added" else "all")
+    for failure in failed[:3]:
+        console.note(f"left out: {failure}")
     lines = found.verbs(most)
     table = [
         [line.verb, line.steps, f"{line.share:.1%}", ", ".join(f"{o} {n}" for o, n in line.objects)] for line in lines
@@ -414,12 +428,22 @@ def diversity(
     console.result(console.table("", ["verb", "steps", "share", "objects"], table))
     console.result(
         f"{found.steps:,} steps of {found.rows:,} rows, {len(found.pairs):,} different pairs of verb and object"
-        f" ({found.distinct_share:.1%}), normalised entropy {found.entropy:.2f}, {len(found.untold):,} untold"
+        f" ({_or_dash(found.distinct_share, '.1%')}), normalised entropy {_or_dash(found.entropy, '.2f')},"
+        f" {len(found.untold):,} untold"
     )
     if plot:
         console.result(f"sunburst: {write_sunburst([(one.verb, one.objects) for one in found.verbs()], plot)}")
     shares = {"distinct_share": found.distinct_share, "entropy": found.entropy, "untold": len(found.untold)}
     console.result_json({"rows": found.rows, "steps": found.steps, **shares, "verbs": lines})
+
+
+def _rows_of(path: Path) -> Path:
+    """The rows in the folder of a build, or the file itself."""
+    return next((path / name for name in ("examples.jsonl", "prompts.jsonl") if (path / name).is_file()), path)
+
+
+def _or_dash(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
 
 
 @evaluation.command("build-seqeval")

@@ -196,8 +196,10 @@ def _claim(folder: Path, task: Task, *, overwrite: bool) -> None:
     Raises:
         RunFolderError: it holds something else, and is not to be overwritten.
     """
-    before = read_object(folder / SUMMARY).get("fingerprint")
-    claim_folder(folder, "eval", task.fingerprint, overwrite=overwrite)
+    summary, answers = read_object(folder / SUMMARY), folder / "answers.jsonl"
+    before = summary.get("fingerprint")
+    came_to_nothing = summary.get("command") == "eval" and not (answers.is_file() and answers.stat().st_size)
+    claim_folder(folder, "eval", task.fingerprint, overwrite=overwrite or came_to_nothing)
     ledgers = ("answers.jsonl", "verdicts.jsonl", "unanswered.jsonl") if before != task.fingerprint else ()
     for name in ("metrics.json", *ledgers):
         (folder / name).unlink(missing_ok=True)
@@ -214,7 +216,8 @@ def _new_task(
     max_new_tokens: int,
 ) -> Task:
     if (model is None) == (responses is None):
-        raise RecipeError("one of model and responses is needed", fix="give --model NAME, or --responses FILE")
+        what = "neither a model nor responses are given" if model is None else "both a model and responses are given"
+        raise RecipeError(what, fix="give one of them: --model NAME, or --responses FILE")
     if responses is None:
         assert model is not None
         chosen = suite if isinstance(suite, Suite) else open_suite(suite, data=data, options=options)

@@ -151,6 +151,9 @@ def _scripted(script: Script) -> Backend:
         meter.admit(request, body)
         try:
             outcome = script(request)
+        except (TypeError, AttributeError, KeyError) as error:  # it was written for something else than a Request
+            what = f"the script failed: {type(error).__name__}: {shorten(error)}"
+            raise TeacherError(what, fix="it takes a Request and returns a text") from error
         finally:
             meter.settle()
         if isinstance(outcome, str):

@@ -211,6 +211,8 @@ def correct_by_labels(run_folder: str | Path, labels: str | Path | Sequence[str 
         raise RunFolderError("nobody judged this run", where=str(run_folder), fix=fix)
     files = [labels] if isinstance(labels, str | Path) else [*labels]
     given = {(one.item, one.by): one for file in files for one in _fitting(read_labels(file), run, str(file))}
+    if not given:
+        raise DataError("there is no label in it", where=", ".join(map(str, files)), fix="label some answers, and save")
     by_item: dict[str, list[Label]] = {}
     for label in given.values():
         by_item.setdefault(label.item, []).append(label)

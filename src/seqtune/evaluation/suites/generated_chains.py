@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from itertools import pairwise
+from pathlib import Path
 from random import Random
 from typing import Literal
 
@@ -320,6 +321,9 @@ def _split_by_training(path: str, operations: Sequence[str], seed: int, group: s
     Raises:
         RecipeError: the rows hold none of the operations.
     """
+    if not Path(path).exists():
+        fix = "name the rows that the model was trained on: --set evaluate.options.trained_on=FILE"
+        raise RecipeError(f"trained_on is {path!r}, and there is no such file", fix=fix)
     trained = {step.check for row in read(path) for step in row.steps}
     names = operations or (*WORD_OPERATIONS, *LATER_OPERATIONS)
     known = [name for name in names if name in trained]

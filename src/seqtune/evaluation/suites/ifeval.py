@@ -19,6 +19,7 @@ from seqtune.evaluation.scoring import Findings, Scored, Verdict, pooling, score
 from seqtune.evaluation.statistics.measure import Measure, share
 from seqtune.evaluation.suite import Suite, suite
 from seqtune.evaluation.tasks.ifeval_constraints import find_constraint, is_followed, is_loosely_followed
+from seqtune.evaluation.tasks.items import data_file
 
 Row = Mapping[str, Any]
 MEASURES = ("prompt_strict", "instruction_strict", "prompt_loose", "instruction_loose")
@@ -29,7 +30,7 @@ def ifeval(data: str | Path | None = None) -> Suite:
     """The prompts of IFEval.
 
     Args:
-        data: its input_data.jsonl, or a dataset of the hub ("google/IFEval:train").
+        data: its input_data.jsonl, the folder that holds it, or a dataset of the hub ("google/IFEval:train").
 
     Raises:
         RecipeError: it is not given.
@@ -40,7 +41,12 @@ def ifeval(data: str | Path | None = None) -> Suite:
             "the prompts of IFEval are not part of seqtune",
             fix="give --data input_data.jsonl (of google-research/instruction_following_eval) or google/IFEval:train",
         )
-    return Suite("ifeval", tuple(read(str(data), format=_item)), scorer="ifeval", headline="prompt_strict")
+    return Suite(
+        "ifeval",
+        tuple(read(data_file(data, "input_data.jsonl"), format=_item)),
+        scorer="ifeval",
+        headline="prompt_strict",
+    )
 
 
 def _item(row: Row) -> Example:
