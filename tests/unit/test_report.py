@@ -4,6 +4,7 @@ import json
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 from xml.etree import ElementTree
 
 import msgspec
@@ -42,6 +43,7 @@ from seqtune.report.plot import (
 )
 from seqtune.report.runs import Run, find_runs
 from seqtune.report.samples import pick_pairs
+from seqtune.report.sections import name_runs
 from seqtune.report.steps import Segment, find_answers, find_asks, shorten_segments, show_row
 
 PLOTS = ("Training loss over tokens seen", "Tokens per second by step", "Memory in use by step")
@@ -233,7 +235,7 @@ def test_models_are_called_by_the_training_that_made_them_and_each_has_its_line(
     write_evaluation(tmp_path / "eval" / "other", "someone/a-model", [row], [row.output], done=[[True, True]])
     text = page_of(tmp_path)
     names = re.findall(r'<td class="name"><svg.*?</svg>(.*?)</td>', text)
-    assert {"it", "sit", "someone/a-model", "sit (eval/sit)"} == set(names)
+    assert {"it", "sit", "someone/a-model", "sit (eval/again)", "sit (eval/sit)"} == set(names)
 
 
 def test_a_folder_without_losses_has_a_table_and_no_plot(tmp_path):
@@ -426,6 +428,85 @@ def test_runs_of_the_same_items_and_judge_are_compared_with_the_first(tmp_path):
     for told in ("Compared", "models/b does better", "only models/b does:", "2. thing 2", "+100.0", "differs"):
         assert told in text, told
     assert text.count("<title>Difference to the first run: every step</title>") == 1
+
+
+def write_counted(folder, items, hash="h", model="models/one", **measures):
+    """A run that a program scored, every item right."""
+    scored = [Scored(item.id, measures=measures or measures_of([True]), judge="program") for item in items]
+    answers = {item.id: Answer(item.id, "m", "yes") for item in items}
+    lines = figures(items, answers, scored, {item.id: item.meta.get("n", 2) for item in items})
+    folder.mkdir(parents=True)
+    for name, rows in (("items", items), ("answers", answers.values()), ("verdicts", scored)):
+        write_lines(folder / f"{name}.jsonl", rows)
+    found = {"figures": lines, "headline": choose_headline("strict", lines), "judge": "program", "notes": []}
+    (folder / "metrics.json").write_bytes(
+        msgspec.json.encode({**found, "items": len(items), "answered": len(items), "suite": "chains"})
+    )
+    settings = {"model": model, "suite": "chains", "items": hash}
+    (folder / "run.json").write_text(json.dumps({"command": "eval", "finished": True, "settings": settings}))
+    return folder
+
+
+def chain_items(steps, each=10, group="", **meta):
+    return [Example(f"{group} {n} {i}", meta={"group": group, "n": n, **meta}) for n in steps for i in range(each)]
+
+
+def titles_of(text):
+    return re.findall("<h3>(chains[^<]*)</h3>", text)
+
+
+def test_runs_over_different_items_stand_in_sections_that_say_which_and_count_their_own(tmp_path):
+    write_counted(tmp_path / "a", chain_items((1, 2)), "h1")
+    write_counted(tmp_path / "b", chain_items((1, 2, 3)), "h2")
+    write_counted(tmp_path / "c", chain_items((2,), 7, "unseen pairs") + chain_items((2,), 7, "others"), "h3")
+    text = page_of(tmp_path)
+    assert titles_of(text) == [
+        "chains: 1 to 2 steps, 20 items",
+        "chains: 1 to 3 steps, 30 items",
+        "chains: unseen pairs, others, 2 steps, 14 items",
+    ]
+    assert re.findall("all items<span class=.soft.>: ([^<]*)<", text) == ["20 items", "30 items", "14 items"]
+
+
+def test_items_that_differ_in_nothing_to_be_told_are_told_apart_by_their_runs(tmp_path):
+    for name in ("a", "b"):
+        write_counted(tmp_path / name, chain_items((1, 2)), f"hash {name}")
+    assert titles_of(page_of(tmp_path)) == ["chains: a", "chains: b"]
+
+
+def test_two_runs_of_one_model_look_different_and_are_called_by_their_runs(tmp_path):
+    for name in ("a", "b", "c"):
+        write_counted(tmp_path / name, chain_items((1, 2)))
+    keys = re.findall(r"<li>(<svg.*?</svg>)(models/one \(.\))</li>", page_of(tmp_path))
+    assert sorted({name for _, name in keys}) == ["models/one (a)", "models/one (b)", "models/one (c)"]
+    assert len({key for key, _ in keys}) == 3
+
+
+@given(st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=12))
+def test_no_two_runs_of_a_section_look_alike(models):
+    runs = [Run(Path(), f"run {i}", "eval", {}) for i in range(len(models))]
+    named = name_runs(runs, models, pick_series(models))
+    assert len({draw_key(one.series) for one in named}) == len({one.name for one in named}) == len(models)
+
+
+def test_splits_come_one_after_the_other_in_order_of_steps_and_what_stands_aside_comes_last(tmp_path):
+    aside = chain_items((1,), 3, "single steps", aside=True)
+    items = [*chain_items((3, 1), 2, "seen"), *aside, *chain_items((2, 10), 2, "unseen")]
+    write_counted(tmp_path / "a", items)
+    rows = re.findall('scope="rowgroup">([^<]*)<', page_of(tmp_path))
+    assert rows == [
+        "all items", "1 step, seen", "3 steps, seen", "2 steps, unseen", "10 steps, unseen", "1 step, single steps",
+    ]  # fmt: skip
+
+
+def test_of_many_measures_the_headline_and_the_steps_stand_first_and_the_others_are_folded_away(tmp_path):
+    others = {f"other_{i}": 1.0 for i in range(8)}
+    write_counted(tmp_path / "a", chain_items((1, 2)), **others, step_done=0.5, soft=1.0, strict=0.5)
+    text = page_of(tmp_path)
+    heads = [re.findall('class="share">([^<]*)<', head) for head in re.findall("<thead>.*?</thead>", text, re.DOTALL)]
+    assert ["every step", "step done"] in heads
+    assert ["each step", *[f"other {i}" for i in range(8)]] in heads
+    assert "<details><summary>9 more measures: each step, other 0" in text
 
 
 def test_many_splits_are_folded_away_behind_the_figures_of_all(tmp_path):

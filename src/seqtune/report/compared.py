@@ -16,7 +16,8 @@ from seqtune.evaluation.judging.preferring import Preferred
 from seqtune.evaluation.statistics.win_rates import LengthControlled, WinRate
 from seqtune.report.following import FEWEST, TITLES, model_name, place_label, row_labels
 from seqtune.report.plot import SERIES, Dot, Group, draw_differences
-from seqtune.report.runs import Run, read_mapping, read_object
+from seqtune.report.runs import Run, read_object
+from seqtune.report.sections import Section, name_runs, settings_of
 from seqtune.report.steps import Segment, shorten_segments
 from seqtune.report.templates import open_template
 
@@ -74,7 +75,10 @@ class Preferences(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """A comparison as the page shows it; `series` is by the runs' names, and `title` what the measure is called."""
+    """A comparison as the page shows it; `series` is by the runs' names, and `title` what the measure is called.
+
+    `heading` says of which items it is, where the page has others.
+    """
 
     comparison: Comparison
     series: Mapping[str, int]
@@ -84,6 +88,7 @@ class Shown(NamedTuple):
     plot: Markup
     cards: Sequence[Card]
     preferences: Preferences | None
+    heading: str = ""
 
 
 def write_comparison(found: Comparison, out: str | Path, preferred: Preferred | None = None) -> Path:
@@ -114,51 +119,43 @@ def write_comparison(found: Comparison, out: str | Path, preferred: Preferred | 
 
 
 def describe_comparisons(
-    runs: Sequence[Run], trainings: Sequence[Run], series: Mapping[str, int], asked: Sequence[Run] = ()
+    sections: Sequence[Section], trainings: Sequence[Run], series: Mapping[str, int], asked: Sequence[Run] = ()
 ) -> list[Shown]:
     """A comparison for each set of items that one judge scored several runs of.
 
     Args:
-        runs: evaluations.
+        sections: of the evaluations.
         trainings: the runs that may have made the models.
         series: model name -> its series in plots.
         asked: runs of `seqtune compare` with a judge.
     """
-    groups: dict[tuple[str, ...], list[Run]] = {}
-    for run in runs:
-        if key := _kind(run):
-            groups.setdefault(key, []).append(run)
-    found = [_described(ones, trainings, series, asked) for ones in groups.values() if 1 < len(ones) <= MOST_RUNS]
+    kept = [one._replace(runs=[run for run in one.runs if _comparable(run)]) for one in sections]
+    found = [_described(one, trainings, series, asked) for one in kept if 1 < len(one.runs) <= MOST_RUNS]
     return [one for one in found if one]
 
 
-def _kind(run: Run) -> tuple[str, ...] | None:
-    """What two runs must have in common to be compared; None for one that cannot be compared with any."""
-    settings, metrics = read_mapping(run.summary, "settings"), read_object(run.folder / "metrics.json")
-    if not settings.get("items") or not metrics.get("headline"):
-        return None
-    return tuple([str(settings.get(name, "")) for name in ("suite", "items", "scorer")] + [str(metrics.get("judge"))])
+def _comparable(run: Run) -> bool:
+    """Whether it tells which items it has, and what stands for it."""
+    return bool(settings_of(run).get("items") and read_object(run.folder / "metrics.json").get("headline"))
 
 
 def _described(
-    runs: Sequence[Run], trainings: Sequence[Run], series: Mapping[str, int], asked: Sequence[Run]
+    section: Section, trainings: Sequence[Run], series: Mapping[str, int], asked: Sequence[Run]
 ) -> Shown | None:
-    models = [model_name(run, trainings) for run in runs]
-    alone = len({*models}) == len(models)
-    names = models if alone else [run.name for run in runs]
+    named = name_runs(section.runs, [model_name(run, trainings) for run in section.runs], series)
     try:
-        found = compare([run.folder for run in runs], names=names)
+        found = compare([run.folder for run in section.runs], names=[one.name for one in named])
     except SeqtuneError:  # a folder that lacks a file is shown as far as it goes, and not compared
         return None
-    colours = {name: series.get(name, i) if alone else i for i, name in enumerate(names)}
-    return show_comparison(found, colours, _preferences(runs, names, asked))
+    shown = show_comparison(found, dict(named), _preferences(section.runs, asked))
+    return shown._replace(heading=section.title)
 
 
-def _preferences(runs: Sequence[Run], names: Sequence[str], asked: Sequence[Run]) -> Preferences | None:
+def _preferences(runs: Sequence[Run], asked: Sequence[Run]) -> Preferences | None:
     """What a judge said of these very runs."""
     folders = [str(run.folder.resolve()) for run in runs]
     for one in asked:
-        given = read_mapping(one.summary, "settings").get("runs")
+        given = settings_of(one).get("runs")
         if isinstance(given, list) and sorted(str(Path(str(folder)).resolve()) for folder in given) == sorted(folders):
             return _read_preferences(one)
     return None

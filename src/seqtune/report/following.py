@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Container, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 from markupsafe import Markup
@@ -16,7 +16,8 @@ from seqtune.evaluation.statistics.measure import Measure
 from seqtune.evaluation.tax import ChainTax
 from seqtune.report.attempts import Book, Trial, pick_trials, read_book
 from seqtune.report.plot import Dot, Group, draw_intervals, percent
-from seqtune.report.runs import Run, read_mapping, read_number, read_object
+from seqtune.report.runs import Run, read_number, read_object
+from seqtune.report.sections import Section, find_aside, name_runs, read_figures, settings_of
 
 FEWEST = 10  # items behind a mark of a plot that shows positions
 
@@ -31,18 +32,20 @@ TITLES = {
     "quality": "quality (1 to 5)",
 }
 IN_TABLE = ("strict", "soft", "exact", "order", "following", "quality")
+FIRST = ("strict", "step_done")  # after the headline
+MOST_MEASURES = 6  # in one table; of more, all but the first stand in a table that is folded away
 
 
 Key = tuple[str, int | None, bool]  # a split, a number of steps, and whether it is the whole suite
 
 
 class Column(NamedTuple):
-    """One model: its name, its series in plots, its figures, and the runs they come from."""
+    """One run: its name, its series in plots, and its figures."""
 
     name: str
     series: int
     figures: dict[Key, Figures]
-    runs: list[Run]
+    run: Run
 
 
 class Line(NamedTuple):
@@ -87,15 +90,20 @@ class Taxed(NamedTuple):
 
 
 class Followed(NamedTuple):
-    """All evaluations with one suite that one judge (or program) scored, as the page shows them."""
+    """All evaluations over the same items that one judge (or program) scored, as the page shows them.
+
+    `folded` are the measures that stand in a table of their own.
+    """
 
     suite: str
+    title: str
     judge: str
     columns: Sequence[Column]
     quoted: Sequence[Quoted]
     notes: Mapping[str, Sequence[str]]
     lines: Sequence[Line]
     measures: Mapping[str, str]
+    folded: Sequence[str]
     headline: str
     plot: Markup
     positions: Markup
@@ -106,93 +114,79 @@ class Followed(NamedTuple):
 
 
 def describe_following(
-    runs: Sequence[Run], trainings: Sequence[Run], series: Mapping[str, int], trials: int = 6
+    sections: Sequence[Section], trainings: Sequence[Run], series: Mapping[str, int], trials: int = 6
 ) -> list[Followed]:
-    """One table, plot and set of answers for each suite that models were tested with, and each judge of it.
+    """One table, plot and set of answers for each section.
 
     Args:
-        runs: evaluations.
+        sections: of the evaluations.
         trainings: the runs that may have made the models.
         series: model name -> its series in plots; see `model_name`.
         trials: how many items to show with their answers.
     """
-    suites: dict[tuple[str, str], list[Run]] = {}
-    for run in runs:
-        judge = str(read_object(run.folder / "metrics.json").get("judge", ""))
-        suites.setdefault((str(_settings(run).get("suite", "")), judge), []).append(run)
-    found = [_followed(*key, _columns(ones, trainings, series), trials) for key, ones in suites.items()]
+    found = [_followed(one, _columns(one.runs, trainings, series), trials) for one in sections]
     return [one for one in found if one.lines]
 
 
 def model_name(run: Run, trainings: Sequence[Run]) -> str:
     """What an evaluated model is called: the training run that made it, or the end of its path."""
-    path = str(_settings(run).get("model", "")).replace("\\", "/").rstrip("/")
+    path = str(settings_of(run).get("model", "")).replace("\\", "/").rstrip("/")
     made = [training.name for training in trainings if f"/{path}".endswith(f"/{training.name}/model")]
     return max(made, key=len) if made else "/".join(path.removesuffix("/model").split("/")[-2:]) or run.name
 
 
-def _settings(run: Run) -> Mapping[str, Any]:
-    return read_mapping(run.summary, "settings")
-
-
 def _columns(runs: Sequence[Run], trainings: Sequence[Run], series: Mapping[str, int]) -> list[Column]:
-    """A column for each model; a second run of a model over the same split has its own."""
-    columns: dict[str, Column] = {}
-    for run in runs:
-        figures = _figures(run)
-        name = model_name(run, trainings)
-        clashes = name in columns and not columns[name].figures.keys().isdisjoint(figures)
-        title = f"{name} ({run.name})" if clashes else name
-        column = columns.setdefault(title, Column(title, series.get(name, 0), {}, []))
-        column.figures.update(figures)
-        column.runs.append(run)
-    return list(columns.values())
+    named = name_runs(runs, [model_name(run, trainings) for run in runs], series)
+    return [Column(*one, _figures(run), run) for one, run in zip(named, runs, strict=True)]
 
 
 def _figures(run: Run) -> dict[Key, Figures]:
-    try:
-        found = msgspec.convert(read_object(run.folder / "metrics.json").get("figures", []), list[Figures])
-    except msgspec.ValidationError:
-        return {}
-    return {(one.group, one.steps, one.whole): one for one in found}
+    return {(one.group, one.steps, one.whole): one for one in read_figures(run)}
 
 
-def _followed(suite: str, judge: str, columns: Sequence[Column], trials: int) -> Followed:
-    keys = dict.fromkeys(key for column in columns for key in column.figures)
-    lines = [_line(key, columns) for key in sorted(keys, key=lambda key: not key[2])]
+def _followed(section: Section, columns: Sequence[Column], trials: int) -> Followed:
+    lines = [_line(key, columns) for key in _in_order(columns, find_aside(columns[0].run))]
     every = [figures for column in columns for figures in column.figures.values() if not figures.whole]
-    measures = _measures(every)
+    books = [read_book(column.name, column.series, [column.run.folder]) for column in columns]
+    quoted = [_quoted(column, book) for column, book in zip(columns, books, strict=True)]
+    measures = _measures(every, next((run.measure for run in quoted if run.measure), ""))
     headline = next(iter(measures), "strict")
-    books = [read_book(column.name, column.series, [run.folder for run in column.runs]) for column in columns]
-    folders = [run.folder for run in columns[0].runs]
-    quoted = [_quoted(run, column, book) for column, book in zip(columns, books, strict=True) for run in column.runs]
     return Followed(
-        suite=suite,
-        judge="" if judge == PROGRAM else judge,
+        suite=section.suite,
+        title=section.title,
+        judge="" if section.judge == PROGRAM else section.judge,
         columns=columns,
         quoted=quoted,
         notes=_notes(quoted),
         lines=lines,
         measures=measures,
+        folded=_folded(measures, headline),
         headline=measures.get(headline, headline),
         plot=_plot(lines, columns, headline, measures.get(headline, headline)),
         positions=_positions(columns),
         taxes=_taxes(columns),
         unscored=sum(figures.unscored_steps for figures in every),
         cut=sum(figures.cut for figures in every),
-        trials=pick_trials(books, folders, headline, trials),
+        trials=pick_trials(books, [columns[0].run.folder], headline, trials),
     )
 
 
-def _quoted(run: Run, column: Column, book: Book) -> Quoted:
-    metrics = read_object(run.folder / "metrics.json")
+def _in_order(columns: Sequence[Column], aside: Container[str]) -> list[Key]:
+    """The whole suite; then split by split, each in order of steps; what stands aside last."""
+    keys = dict.fromkeys(key for column in columns for key in column.figures)
+    groups = [*dict.fromkeys(group for group, _, _ in keys)]
+    return sorted(keys, key=lambda key: (not key[2], key[0] in aside, groups.index(key[0]), key[1] or 0))
+
+
+def _quoted(column: Column, book: Book) -> Quoted:
+    metrics = read_object(column.run.folder / "metrics.json")
     try:
         headline = msgspec.convert(metrics.get("headline"), Headline | None)
         notes = msgspec.convert(metrics.get("notes", []), list[str])
     except msgspec.ValidationError:
         headline, notes = None, []
     return Quoted(
-        name=column.name if len(column.runs) == 1 else f"{column.name} ({run.name})",
+        name=column.name,
         series=column.series,
         measure=headline.measure if headline else "",
         figure=headline.figure if headline else None,
@@ -230,9 +224,7 @@ def _position(place: int, found: Sequence[Sequence[Measure]], columns: Sequence[
 
 
 def _taxes(columns: Sequence[Column]) -> list[Taxed]:
-    found = [
-        Taxed(column.name, column.series, tax) for column in columns for run in column.runs for tax in _read_taxes(run)
-    ]
+    found = [Taxed(column.name, column.series, tax) for column in columns for tax in _read_taxes(column.run)]
     return sorted(found, key=lambda one: (one.tax.group, one.tax.steps))
 
 
@@ -243,14 +235,20 @@ def _read_taxes(run: Run) -> list[ChainTax]:
         return []
 
 
-def _measures(every: Sequence[Figures]) -> dict[str, str]:
-    """Measure -> what the table calls it; "exact" only where it says something else than "every step"."""
+def _measures(every: Sequence[Figures], headline: str) -> dict[str, str]:
+    """Measure -> its title, the headline first; "exact" only where it says something else than "every step"."""
     found = dict.fromkeys(name for figures in every for name in figures.measures)
-    if "strict" in found and all(figures.measures.get("exact") == figures.measures["strict"] for figures in every):
+    same = "strict" in found and all(figures.measures.get("exact") == figures.measures["strict"] for figures in every)
+    if same and headline != "exact":
         found.pop("exact", None)
     known = [name for name in IN_TABLE if name in found]
     others = [name for name in found if name not in TITLES]
-    return {name: TITLES.get(name, name.replace("_", " ")) for name in [*known, *others]}
+    first = [name for name in (headline, *FIRST) if name in found]
+    return {name: TITLES.get(name, name.replace("_", " ")) for name in [*first, *known, *others]}
+
+
+def _folded(measures: Mapping[str, str], headline: str) -> list[str]:
+    return [name for name in measures if name not in (headline, *FIRST)] if len(measures) > MOST_MEASURES else []
 
 
 def _line(key: Key, columns: Sequence[Column]) -> Line:

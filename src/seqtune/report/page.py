@@ -14,6 +14,7 @@ from seqtune.report.losses import describe_training, draw_losses, draw_memory, d
 from seqtune.report.plot import SERIES, series_of
 from seqtune.report.provenance import describe_run, merge_versions
 from seqtune.report.runs import Run, find_runs, split_seed
+from seqtune.report.sections import find_sections
 from seqtune.report.templates import open_template
 
 NAME = "report.html"
@@ -70,7 +71,7 @@ def _render(runs: Sequence[Run], *, caveat: str, title: str, samples: int) -> st
         [run for run in whole if run.command == command] for command in ("build", "train", "eval", "demo", "compare")
     )
     names = [run.name for run in trainings] + [model_name(run, trainings) for run in evaluations]
-    series = pick_series(names)
+    series, sections = pick_series(names), find_sections(evaluations)
     built = [describe_build(run, samples) for run in builds]
     built += [one for run in demos for one in describe_demo(run, samples)]
     return open_template("page.html").render(
@@ -83,8 +84,8 @@ def _render(runs: Sequence[Run], *, caveat: str, title: str, samples: int) -> st
         speeds=draw_speeds(trainings, series),
         memory=draw_memory(trainings, series),
         experiments=[one for run in whole if (one := describe_experiment(run))],
-        followed=describe_following(evaluations, trainings, series),
-        comparisons=describe_comparisons(evaluations, trainings, series, asked),
+        followed=describe_following(sections, trainings, series),
+        comparisons=describe_comparisons(sections, trainings, series, asked),
         left_over=[run.name for run in old],
         made=[describe_run(run) for run in runs if run not in old],
         versions=merge_versions(runs),
