@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqtune.building.checking import check_steps, find_result, share_in_order
+from seqtune.building.checking import check_lines, check_steps, find_result, places_of_lines, share_in_order
 from seqtune.building.style import STYLES, join, marks
 from seqtune.data.example import Step
 
@@ -60,6 +60,77 @@ def test_a_step_that_no_program_can_check_counts_only_where_nothing_stands_in_it
     assert check_steps(steps, "Word count: 2\nAnswer: well done")[1] == (None, "well done")
     assert share_in_order(steps[1:], "Answer: well done") is None
     assert find_result(steps[1], "Answer: well done") is None
+
+
+RESULTS = ["2", "tree red", "red"]
+FORMS = [
+    "{}",
+    "{}.",
+    '"{}"',
+    "“{}”",
+    '"{}."',
+    '"{}".',
+    "red tree -> {}",
+    "- red tree → {}.",
+    "1. Result: '{}'",
+    "**{}**.",
+]
+
+
+def lines_done(answer):
+    return [found.done for found in check_lines(steps_of(), answer)]
+
+
+@given(st.lists(st.sampled_from(FORMS), min_size=3, max_size=3))
+def test_lines_count_however_their_results_are_dressed(forms):
+    lines = [form.format(result) for form, result in zip(forms, RESULTS, strict=True)]
+    assert lines_done("\n".join(lines)) == [True] * 3
+    assert lines_done("Here they are:\n" + "\n".join(lines)) == [True] * 3
+    assert not all(lines_done("\n".join(lines[::-1])))
+    assert places_of_lines(steps_of(), "\n".join(lines[::-1])) == [2, 1, 0]
+
+
+def test_an_answer_in_one_pair_of_quotation_marks_counts():
+    assert lines_done('"2\ntree red\nred"') == [True] * 3
+
+
+@pytest.mark.parametrize("line", ["tree red..", '""tree red""', '"tree red', "tree -> red tree", "tree red -> tree"])
+def test_more_than_one_full_stop_or_pair_is_another_result(line):
+    assert lines_done(f"2\n{line}\nred") == [True, False, True]
+
+
+def test_of_lines_said_twice_the_last_time_counts_and_of_more_none():
+    right, wrong = "2\ntree red\nred", "3\nred tree\ntree"
+    assert lines_done(f"{right}\n{right}") == lines_done(f"{wrong}\nIn short:\n{right}") == [True] * 3
+    assert not all(lines_done(f"{right}\n{wrong}"))
+    assert not any(lines_done("\n".join([right] * 3)))
+
+
+@pytest.mark.parametrize("style", [style for style in STYLES if style != "plain"])
+@pytest.mark.parametrize(
+    "extra", ["Letters sorted: foo bar", "4. foo", "Step 4: foo", "**Letters sorted:** foo bar\nfoo"]
+)
+def test_a_part_that_nobody_asked_for_leaves_the_one_before_it_right_where_that_is_told(style, extra):
+    steps = steps_of(style)
+    answer = f"{answer_of(steps)}\n{extra}"
+    assert [found.done for found in check_steps(steps, answer, extras=True)] == [True] * 3
+    assert [found.done for found in check_steps(steps, answer)] == [True, True, False]
+    assert share_in_order(steps, answer) < 1.0
+
+
+@pytest.mark.parametrize(
+    "more", ["or tree", "and so on: red", "Reversed: red", "First word: tree", "Word count: 2\nFoo: 1"]
+)
+def test_other_text_or_a_step_said_again_is_no_extra_part(more):
+    steps = steps_of()
+    assert [one.done for one in check_steps(steps, f"{answer_of(steps)}\n{more}", extras=True)] == [True, True, False]
+
+
+@given(st.text(max_size=200))
+def test_lines_and_extras_never_fail_whatever_a_model_wrote(answer):
+    assert len(places_of_lines(steps_of(), answer)) == len(check_lines(steps_of(), answer)) == 3
+    for style in STYLES:
+        assert len(check_steps(steps_of(style), answer, extras=True)) == 3
 
 
 @given(st.text(max_size=200))

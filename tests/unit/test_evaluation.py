@@ -342,6 +342,23 @@ def test_results_on_lines_of_their_own_count_without_marks_and_only_in_their_ord
             assert not all(done(item, "\n".join(lines[::-1])))
 
 
+def test_without_marks_order_is_told_by_the_lines_found():
+    for item in chains((2, 3), per_length=30).items:
+        lines = [step.expected for step in item.steps]
+        assert score_steps(item, "\n".join(lines)).measures["order"] == 1.0
+        assert score_steps(item, "\n".join(lines * 2)).measures["order"] == 1.0
+        assert score_steps(item, lines[0]).measures["order"] in (None, 1.0)
+        if len({*lines}) == len(lines) and all(len(line.split()) > 1 for line in lines):
+            assert score_steps(item, "\n".join(lines[::-1])).measures["order"] == 0.0
+        assert score_steps(item, "I do not know.").measures["order"] is None
+
+
+def test_a_part_that_nobody_asked_for_costs_only_exactness():
+    for item in chains((2, 3), per_length=20).items:
+        found = score_steps(item, f"{item.output}\nWords put aside: foo bar").measures
+        assert (found["strict"], found["exact"]) == (1.0, 0.0)
+
+
 def test_every_chain_of_the_tax_has_its_steps_as_single_tasks_on_the_right_input():
     items = {item.id: item for item in chains((1, 2, 3), per_length=10, singles=True).items}
     asked = [item for item in items.values() if len(item.steps) > 1]

@@ -15,7 +15,15 @@ from seqtune.data.example import Step, Verdict
 _LIST_MARK = re.compile(r"^\s*(?:[-*•]|\(?\d{1,2}[.)]|[Ss]tep \d{1,2}[.:])\s+")
 # What is no result: "Reversed words:", "**Step 1:**", "1.", a heading, a fence; or all bold, which a result may be too.
 _LABEL = re.compile(r"(?:[^\n]{0,200}[:：][*_`]{0,3}|#{1,6}\s[^\n]*|[-*•]|\(?\d{1,2}[.)]|`{3}\w*)")
+_COUNT = re.compile(r"\d{1,2}\.")  # a label, or a number that is a result with a full stop after it
 _BOLD = re.compile(r"(?:[-*•]\s+|\d{1,2}[.)]\s+)?\*\*[^*\n]+\*\*")
+_ARROW = re.compile(r"\s*(?:->|=>|→|⇒)\s*")
+_PAIRS = {'"': '"', "“": "”", "'": "'", "‘": "’", "«": "»", "„": "“"}
+# What an answer may go on with that nobody asked for: "Reversed words: ...", "3. ...", "**Step 3:** ...".
+_EXTRA = re.compile(
+    r"\s*\*{0,2}(?:\(?\d{1,2}[.)]|[Ss]tep \d{1,2}[.:]|[A-Z][\w'’-]{0,30}(?: [\w'’-]{1,30}){0,4}:)\*{0,2}(?:\s|$)"
+)
+_MOST_EXTRAS = 20  # lines that may begin one: a result that is a list has many
 
 
 class Checked(NamedTuple):
@@ -30,43 +38,101 @@ class Checked(NamedTuple):
     part: str | None
 
 
-def check_steps(steps: Sequence[Step], answer: str) -> tuple[Checked, ...]:
+def check_steps(steps: Sequence[Step], answer: str, *, extras: bool = False) -> tuple[Checked, ...]:
     """Check an answer step by step. A part counts only after the part of the step before it, so order is checked too.
 
     Args:
         steps: with the marks that their parts stand behind.
         answer: the model's text, which may be anything.
+        extras: whether the last part may be right before more parts that nobody asked for. Not where a model learns
+            from it: it would learn to go on.
     """
-    parts = style.split(answer, [step.mark for step in steps])
+    marks = [step.mark for step in steps]
+    parts = style.split(answer, marks)
+    if extras and any(marks) and parts[-1]:
+        parts[-1] = _without_extras(steps[-1], parts[-1], marks)
     return tuple([Checked(is_done(step, part), part) for step, part in zip(steps, parts, strict=True)])
+
+
+def _without_extras(step: Step, part: str, marks: Sequence[str]) -> str:
+    """The part up to a line that begins another, where that alone is right; a step said again is no extra."""
+    lines = part.splitlines()
+    starts = [at for at, line in enumerate(lines) if at and _EXTRA.match(line) and not _begins(line, marks)]
+    heads = ("\n".join(lines[:at]).strip() for at in starts[:_MOST_EXTRAS])
+    again = any(_begins(line, marks) for line in lines)
+    return part if again or is_done(step, part) else next((head for head in heads if is_done(step, head)), part)
+
+
+def _begins(line: str, marks: Sequence[str]) -> bool:
+    return line.strip().startswith(tuple([mark for mark in marks if mark]))
 
 
 def check_lines(steps: Sequence[Step], answer: str) -> tuple[Checked, ...]:
     """Check an answer whose parts bear no marks, or others than the steps': by lines that hold the right results.
 
-    A line counts, or what follows a number, a bullet or a colon in it, and only after the line of the step before. No
-    line counts unless there are about as many as steps: who writes all that could be right has given no answer. Not
-    counted are empty lines, labels on a line of their own, an introduction and a closing line.
+    A line counts, or what follows a number, a bullet, a colon or the last arrow in it, with or without quotation marks
+    and a full stop, and only after the line of the step before. No line counts unless there are about as many as steps,
+    or all is said twice: who writes all that could be right has given no answer. Not counted are empty lines, labels on
+    a line of their own, an introduction and a closing line.
 
     Args:
         steps: with their right results; one that no program can check is not told.
         answer: the model's text, which may be anything.
     """
-    whole = [line.strip() for line in answer.splitlines()]
-    lines = [line for line in whole if line and not _LABEL.fullmatch(line)]
+    return max(
+        [_found_in(lines, steps) for lines in _readings(answer, len(steps))],
+        key=lambda found: sum(one.done is True for one in found),
+    )
+
+
+def places_of_lines(steps: Sequence[Step], answer: str) -> list[int | None]:
+    """Where a line holds each step's right result, wherever the others stand, as lines are read by `check_lines`.
+
+    A line is one step's: that after the line of the step before, where several hold the same.
+    """
+    found = [_placed(lines, steps) for lines in _readings(answer, len(steps))]
+    return max(found, key=_told_and_sorted)
+
+
+def _told_and_sorted(places: Sequence[int | None]) -> tuple[int, bool]:
+    told = [place for place in places if place is not None]
+    return len(told), told == sorted(told)
+
+
+def _placed(lines: Sequence[str], steps: Sequence[Step]) -> list[int | None]:
+    places: list[int | None] = []
+    for step in steps:
+        free = [at for at, line in enumerate(lines) if at not in places and is_checkable(step) and _holds(line, step)]
+        last = max([at for at in places if at is not None], default=-1)
+        places.append(next((at for at in free if at > last), free[0] if free else None))
+    return places
+
+
+def _readings(answer: str, steps: int) -> list[list[str]]:
+    """The lines of an answer that may hold results, in as many ways as they can be read."""
+    bare = answer.strip()
+    return [kept for text in dict.fromkeys([bare, _unquoted(bare)]) for kept in _lines_of(text, steps)]
+
+
+def _lines_of(text: str, steps: int) -> list[list[str]]:
+    whole = [line.strip() for line in text.splitlines()]
+    with_counts = [line for line in whole if line and (_COUNT.fullmatch(line) or not _LABEL.fullmatch(line))]
+    lines = [line for line in with_counts if not _COUNT.fullmatch(line)]
     without_bold = [line for line in lines if not _BOLD.fullmatch(line)]
-    kept = [part for some in (lines, without_bold) for part in _without_talk(some, len(steps))]
-    return max([_found_in(some, steps) for some in kept], key=lambda found: sum(one.done is True for one in found))
+    return [part for some in (lines, without_bold, with_counts) for part in _without_talk(some, steps)]
 
 
 def _without_talk(lines: list[str], steps: int) -> list[list[str]]:
     """The lines without what is too many: one is an introduction or a closing line, two are both, of more none counts.
 
+    Where all is said twice, with a line of talk at most, the last time counts.
+
     Returns:
         Lines, no more than there are steps, in as many ways as they can be read.
     """
     readings = {1: [lines[1:], lines[:-1]], 2: [lines[1:-1]]}
-    return [lines] if len(lines) <= steps else readings.get(len(lines) - steps, [[]])
+    last = [lines[-steps:]] if steps > 1 and len(lines) in (2 * steps, 2 * steps + 1) else []
+    return [lines] if len(lines) <= steps else [*readings.get(len(lines) - steps, [[]]), *last]
 
 
 def _found_in(lines: Sequence[str], steps: Sequence[Step]) -> tuple[Checked, ...]:
@@ -84,7 +150,18 @@ def _found_in(lines: Sequence[str], steps: Sequence[Step]) -> tuple[Checked, ...
 def _holds(line: str, step: Step) -> bool:
     same, expected = find_operation(step.check).same, step.expected or ""
     bare = _LIST_MARK.sub("", line.replace("**", "").replace("`", "")).strip()
-    return any(same(one, expected) for one in (line.strip(), bare, bare.partition(":")[2].strip()) if one)
+    whole = (line.strip(), bare, bare.partition(":")[2].strip(), _ARROW.split(bare)[-1])
+    return any(same(one, expected) for text in whole for one in (text, *_undressed(text)) if one)
+
+
+def _undressed(text: str) -> tuple[str, ...]:
+    """A text without one full stop at its end, without one pair of quotation marks around it, and without both."""
+    unstopped = text.removesuffix(".")
+    return unstopped, _unquoted(text), _unquoted(unstopped), _unquoted(text).removesuffix(".")
+
+
+def _unquoted(text: str) -> str:
+    return text[1:-1].strip() if len(text) > 2 and _PAIRS.get(text[0]) == text[-1] else text
 
 
 def is_done(step: Step, part: str | None) -> bool | None:

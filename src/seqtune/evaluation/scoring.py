@@ -8,7 +8,7 @@ from itertools import takewhile
 import msgspec
 
 from seqtune.building import style
-from seqtune.building.checking import check_lines, check_steps
+from seqtune.building.checking import check_lines, check_steps, places_of_lines
 from seqtune.building.gold import same_text
 from seqtune.building.parsing import after_thinking
 from seqtune.data.example import Example
@@ -134,11 +134,12 @@ def score_steps(item: Example, text: str) -> Findings:
 
     A step counts only after the one before it; `order` says whether the parts that are there stand in their order. In
     an answer without any of the steps' marks, which a model may not know, lines that hold the right results count, if
-    there are about as many as steps.
+    there are about as many as steps; so they do for `order`. More parts than were asked for only cost `exact`.
     """
     places = style.places(text, [step.mark for step in item.steps])
-    marked = any(place is not None for place in places) or not any(step.mark for step in item.steps)
-    checked = check_steps(item.steps, text) if marked else check_lines(item.steps, text)
+    shown = any(place is not None for place in places)
+    marked = shown or not any(step.mark for step in item.steps)
+    checked = check_steps(item.steps, text, extras=True) if marked else check_lines(item.steps, text)
     verdicts = tuple(
         [
             Verdict(place, step.check, found.done, found.part, step.expected, text=step.text)
@@ -146,7 +147,7 @@ def score_steps(item: Example, text: str) -> Findings:
         ]
     )
     measures = measures_of([verdict.done for verdict in verdicts])
-    measures["order"] = in_order(places)
+    measures["order"] = in_order(places if shown else places_of_lines(item.steps, text))
     return Findings({"exact": float(same_text(text, item.output)), **measures}, verdicts)
 
 

@@ -50,7 +50,8 @@ async def judge_checklist(
     """What a judge says of each step of an answer: strict, soft, depth, order, and quality in a call of its own.
 
     Steps that no text model can do are left out. Where a program knows a step's result, its word counts and not the
-    judge's. An empty answer, or one that only repeats the request, does no step; no judge is asked of it.
+    judge's. An empty answer does no step, nor does one that only repeats the request, declines or praises itself; no
+    judge is asked of it.
 
     Args:
         item: what was asked.
@@ -96,8 +97,9 @@ def read_verdicts(
 ) -> list[Verdict] | Unreadable:
     """A verdict for each step that can be done, from a judge's reply.
 
-    A yes counts only where its quote stands in the answer, and not merely in what the answer repeats of the request:
-    else the step is not done, and `supported` False. A step that a program can check gets the program's verdict.
+    A yes counts only where its quote stands in the answer, and not merely in what the answer repeats of the request
+    or says of itself: else the step is not done, and `supported` False. A step that a program can check gets the
+    program's verdict.
 
     Args:
         reply: the whole reply, in JSON as models write it.
@@ -208,7 +210,7 @@ def read_quality(reply: str, bound: str = "") -> float | None:
 async def judge_quality(
     item: Example, answer_text: str, ask: Judge, *, max_tokens: int = MAX_TOKENS
 ) -> float | Unreadable:
-    """How good an answer is, 1 to 5; an empty one, or one that only repeats the request, is 1, and no judge is asked.
+    """How good an answer is, 1 to 5; one that says nothing of substance is 1, and no judge is asked.
 
     Raises:
         TeacherError: this judge can never answer.
