@@ -184,6 +184,21 @@ def test_runs_of_different_suites_are_compared_only_by_force_which_is_said(tmp_p
 
 
 @pytest.mark.parametrize(
+    ("meta", "told"), [({"group": "x"}, "3 with another split"), ({"gold": {"answers": ["x"]}}, "3 with another right")]
+)
+def test_what_the_same_items_differ_in_is_said(tmp_path, meta, told):
+    items = [item_of(i) for i in range(3)]
+    others = [msgspec.structs.replace(item, meta={**item.meta, **meta}) for item in items]
+    verdicts = [scored_of(item, ALL) for item in items]
+    runs = [
+        write_run(tmp_path / "one", items, verdicts),
+        write_run(tmp_path / "two", others, verdicts, told={"items": "x"}),
+    ]
+    with pytest.raises(RecipeError, match=f"of which 3 are the same, {told}"):
+        compare(runs)
+
+
+@pytest.mark.parametrize(
     ("other", "told"),
     [
         ("gpt | verdicts 1 | aaaa", r"judge \(gpt"),

@@ -26,15 +26,15 @@ def groups(suite):
 
 def test_items_stand_in_order_by_round_and_only_a_judge_scores_them(rows_file):
     suite = open_suite("seqeval", data=rows_file(ROWS))
-    assert [item.instruction for item in suite.items] == [ROWS[i]["instruction"] for i in (0, 1, 3)]
-    assert groups(suite) == ["round 1", "round 2", "round 1"]
+    assert [item.instruction for item in suite.items] == [ROWS[i]["instruction"] for i in (0, 3, 1)]
+    assert groups(suite) == ["round 1", "round 1", "round 2"]
     assert suite.scorer == ""
 
 
 def test_a_prompt_that_stands_there_twice_is_two_items(rows_file):
     suite = seqeval(rows_file(ROWS))
     assert len({item.id for item in suite.items}) == 3
-    assert prompt_text(suite.items[0]) == prompt_text(suite.items[2])
+    assert prompt_text(suite.items[0]) == prompt_text(suite.items[1])
 
 
 def test_an_empty_row_is_no_item_and_is_named(rows_file):
@@ -59,14 +59,25 @@ def test_a_copy_in_another_kind_of_file_gives_the_same_items(tmp_path, rows_file
 def test_answered_rows_give_the_items_of_their_prompts_without_the_answers(rows_file):
     answered = [{"instruction": row["instruction"], "output": f"answer {i}"} for i, row in enumerate(ROWS)]
     suite = seqeval(rows=answered)
-    assert [item.id for item in suite.items] == [item.id for item in seqeval(rows_file(ROWS)).items]
+    assert [item.instruction for item in suite.items] == [ROWS[0]["instruction"], ROWS[1]["instruction"]]
+    assert any(note.startswith("2 rows; the suite has 804 items") for note in suite.notes)
     assert not any(item.output for item in suite.items)
     assert set(groups(suite)) == {""}
 
 
 def test_answered_rows_take_their_rounds_from_the_data_where_both_are_given(rows_file):
     answered = [{"instruction": text, "output": "an answer"} for text in (ROWS[1]["instruction"], "Say yes.")]
-    assert groups(seqeval(rows_file(ROWS), rows=answered)) == ["round 2", ""]
+    suite = seqeval(rows_file(ROWS), rows=answered)
+    assert groups(suite) == ["round 1", "round 1", "round 2", "not in the file"]
+    assert any(note.startswith("1 of 2 prompts are not in the data") for note in suite.notes)
+    assert any("not the published prompts" in note for note in suite.notes)
+
+
+@pytest.mark.parametrize("name", ["seqeval", "prompts"])
+def test_what_a_row_holds_beside_its_prompt_does_no_harm(name):
+    row = {"row": 0, "instruction": "Say yes.", "judge_reply": "[[Yes, 5]]", "following": True, "score": 5.0}
+    [item] = open_suite(name, options={"rows": [row]}).items
+    assert (item.instruction, item.output) == ("Say yes.", "")
 
 
 def test_without_prompts_the_user_is_told_where_they_are():
@@ -122,6 +133,7 @@ def test_recorded_answers_give_an_item_each_but_for_the_empty_prompt(shared, mod
     asked = [row["instruction"] for row in rows]
     suite = seqeval(rows=rows)
     assert [item.instruction for item in suite.items] == [text for text in asked if text]
-    assert len(seqeval(rows=[*rows, rows[0]]).items) == 805
+    assert len(seqeval(rows=[*rows, rows[0]]).items) == 804
     with_rounds = seqeval(shared / "seqeval/seqEval.json", rows=rows)
-    assert Counter(groups(with_rounds)) == {"round 3": 241, "": 563}
+    assert Counter(groups(with_rounds)) == {"round 3": 241, "not in the file": 563}
+    assert any("563 of 804 prompts" in note for note in with_rounds.notes)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqtune.errors import DataError, MissingExtraError, RecipeError
+from seqtune.evaluation.responses import Responses, match
 from seqtune.evaluation.scoring import find_scorer
 from seqtune.evaluation.suite import open_suite
 from seqtune.evaluation.suites import commonsense_qa, gsm8k, mgsm, xquad
@@ -348,22 +349,52 @@ def test_rows_alone_are_compared_with_the_answer_that_they_bring_and_a_note_says
 def test_rows_are_joined_to_the_english_side_in_any_order_and_in_any_number(data):
     rows = [answered("zh", 1), answered("zh", 0), answered("zh", 1)]
     suite = open_suite("xquad:zh", data=data, options={"rows": rows})
-    assert [item.output for item in suite.items] == ["1931", "two brothers", "1931"]
+    assert [item.output for item in suite.items] == ["two brothers", "1931"]
 
 
-def test_rows_that_the_data_do_not_hold_keep_their_own_answer(data):
+@pytest.mark.parametrize("spec", ["xquad:zh", "gsm8k"])
+def test_items_that_no_row_asks_are_asked_as_the_suite_does_and_stay_unanswered(data, rows_file, spec):
+    own = open_suite("xquad:zh", data=data).items if spec == "xquad:zh" else gsm8k_of(rows_file, 3)[1].items
+    source = data if spec == "xquad:zh" else gsm8k_of(rows_file, 3)[0]
+    rows = [{"instruction": "In my words.", "input": own[1].input}]
+    suite = open_suite(spec, data=source, options={"rows": rows})
+    assert [item.instruction == "In my words." for item in suite.items] == [place == 1 for place in range(len(own))]
+    assert [gold_of(item) for item in suite.items] == [gold_of(item) for item in own]
+    found, notes = match(Responses("r.jsonl", tuple(rows), ("said",)), suite.items, from_rows=True)
+    assert [suite.items[1].id] == [*found]
+    assert notes == []
+
+
+def gsm8k_of(rows_file, count):
+    file = rows_file([{"question": f"What is {i} plus 1?", "answer": f"#### {i + 1}"} for i in range(count)])
+    return file, open_suite("gsm8k", data=file)
+
+
+def test_rows_alone_say_how_many_items_the_suite_has_and_equal_ones_are_one_item():
+    row = {"prompt": "How many?", "target": "4"}
+    suite = open_suite("gsm8k", options={"rows": [row, {"prompt": "Why?", "target": "5"}, row]})
+    assert [item.output for item in suite.items] == ["4", "5"]
+    assert any(note.startswith("3 rows; the suite has 1,319 items") for note in suite.notes)
+    found, notes = match(Responses("r.jsonl", (row, row), ("first", "last")), suite.items, from_rows=True)
+    assert [answer.text for answer in found.values()] == ["last"]
+    assert "left out for a later one" in notes[0]
+
+
+def test_rows_that_the_data_do_not_hold_are_no_items_and_are_told(data):
     stranger = {**answered("zh"), "input": "Context: 没有。\nQuestion: 什么？", "target": "没有"}
-    suite = open_suite("xquad:zh", data=data, options={"rows": [answered("zh"), stranger, answered("zh", 1)]})
-    assert [gold_of(item).language for item in suite.items] == ["en", "zh", "en"]
-    assert any(note.startswith("1 of 3 answers") for note in suite.notes)
+    rows = (answered("zh"), stranger, answered("zh", 1))
+    suite = open_suite("xquad:zh", data=data, options={"rows": rows})
+    assert [gold_of(item).language for item in suite.items] == ["en", "en"]
+    found, notes = match(Responses("r.jsonl", rows, ("a", "b", "c")), suite.items, from_rows=True)
+    assert [found[item.id].text for item in suite.items] == ["a", "c"]
+    assert notes == ["1 of the 3 answers fit no item of the suite and are left out"]
 
 
 @given(st.lists(st.sampled_from([0, 1]), min_size=1, max_size=20))
-def test_every_row_is_an_item_of_its_own_in_its_place(places):
+def test_every_question_of_rows_is_an_item_in_the_order_in_which_it_is_first_asked(places):
     rows = [answered("de", place) for place in places]
     items = xquad.items_from_rows(rows, "de")[0]
-    assert len({item.id for item in items}) == len(rows)
-    assert [item.output for item in items] == [row["target"] for row in rows]
+    assert [item.output for item in items] == [row["target"] for row in {row["input"]: row for row in rows}.values()]
     assert items == xquad.items_from_rows(rows, "de")[0]
 
 
@@ -431,8 +462,8 @@ def test_rows_that_ask_a_question_of_the_data_are_scored_by_the_data(data, spec,
     own = open_suite(spec, data=data).items
     rows = [asked(item) for item in reversed(own)]
     suite = open_suite(spec, data=data, options={"rows": rows})
-    assert [item.output for item in suite.items] == [item.output for item in reversed(own)]
-    assert [gold_of(item).step for item in suite.items] == [gold_of(item).step for item in reversed(own)]
+    assert [item.output for item in suite.items] == [item.output for item in own]
+    assert [gold_of(item).step for item in suite.items] == [gold_of(item).step for item in own]
 
 
 @pytest.mark.parametrize("spec", ["mgsm:de", "gsm8k", "commonsense_qa"])
@@ -447,47 +478,56 @@ def test_a_question_is_found_in_a_prompt_of_any_template(data, spec):
 @pytest.mark.parametrize("spec", JOINED)
 def test_rows_that_ask_nothing_are_joined_to_the_data_by_their_place_and_foreign_ones_never(data, spec):
     own = open_suite(spec, data=data).items
-    suite = open_suite(spec, data=data, options={"rows": [{"note": "x"}] * len(own)})
-    assert [item.output for item in suite.items] == [item.output for item in own]
-    with pytest.raises(DataError, match="right answer"):
-        open_suite(spec, data=data, options={"rows": [{"prompt": "Question: Who are you?"}] * len(own)})
-    with pytest.raises(DataError, match="right answer"):
-        open_suite(spec, data=data, options={"rows": [{"id": "unknown"}] * len(own)})
+    for row in ({"note": "x"}, {"prompt": "Question: Who are you?"}, {"id": "unknown"}):
+        rows = (row,) * len(own)
+        suite = open_suite(spec, data=data, options={"rows": rows})
+        assert suite.items == own
+        given = Responses("r.jsonl", rows, tuple(map(str, range(len(own)))))
+        if "note" in row:
+            assert [*match(given, own, from_rows=True)[0]] == [item.id for item in own]
+        else:
+            with pytest.raises(DataError, match="fits one of the suite"):
+                match(given, own, from_rows=True)
 
 
 @pytest.mark.parametrize("spec", ["xquad:zh", "commonsense_qa"])
 def test_rows_that_ask_nothing_are_joined_to_the_data_by_their_ids(data, spec):
     own = open_suite(spec, data=data).items
-    rows = [{"id": item.meta["id"]} for item in reversed(own)] * 2
+    rows = tuple([{"id": item.meta["id"]} for item in reversed(own)] * 2)
     suite = open_suite(spec, data=data, options={"rows": rows})
-    assert [item.output for item in suite.items] == [item.output for item in reversed(own)] * 2
+    assert suite.items == own
+    found = match(Responses("r.jsonl", rows, tuple(row["id"] for row in rows)), own, from_rows=True)[0]
+    assert [found[item.id].text for item in own] == [item.meta["id"] for item in own]
 
 
 def test_choices_in_another_order_have_another_right_letter_and_other_choices_none(data):
     stem = CHOSEN["question"]["stem"]
-    rows = [
-        {"prompt": f"Question: {stem}\nA. oven\nB. bunk"},
-        {"prompt": f"Question: {stem}\nA. oven\nB. mailbox"},
-        {"prompt": f"Question: {stem}"},
-    ]
-    suite = open_suite("commonsense_qa", data=data, options={"rows": rows})
-    assert [gold_of(item).answers for item in suite.items] == [("B",), (), ("A",)]
-    assert any("1 of 3 rows" in note for note in suite.notes)
+    asked = {"\nA. oven\nB. bunk": ("B",), "\nA. oven\nB. mailbox": (), "": ("A",)}
+    for choices, right in asked.items():
+        rows = [{"prompt": f"Question: {stem}{choices}"}]
+        if not right:
+            with pytest.raises(DataError, match="right answer"):
+                open_suite("commonsense_qa", data=data, options={"rows": rows})
+            continue
+        assert gold_of(open_suite("commonsense_qa", data=data, options={"rows": rows}).items[0]).answers == right
 
 
 def test_a_question_that_the_data_answer_in_two_ways_is_not_scored(rows_file):
     twice = [{"question": "How many?", "answer": f"#### {number}"} for number in (1, 2)]
-    once = {"question": "How much?", "answer": "#### 3"}
-    rows = [{"question": "How many?"}, {"question": "How much?"}]
-    suite = open_suite("gsm8k", data=rows_file([*twice, once]), options={"rows": rows})
-    assert [gold_of(item).answers for item in suite.items] == [(), ("3",)]
+    file = rows_file([*twice, {"question": "How much?", "answer": "#### 3"}])
+    asked = [{"instruction": item.instruction, "input": item.input} for item in open_suite("gsm8k", data=file).items]
+    for rows in (({"question": "How many?"}, {"question": "How much?"}), (asked[0], asked[2])):
+        suite = open_suite("gsm8k", data=file, options={"rows": rows})
+        found, notes = match(Responses("r.jsonl", rows, ("1", "3")), suite.items, from_rows=True)
+        assert [item.output for item in suite.items if item.id in found] == ["3"]
+        assert notes == ["1 of the 2 answers fit no item of the suite and are left out"]
 
 
 def test_the_public_problems_are_found_for_rows_in_any_order_and_without_their_answers(shared):
     own = open_suite("gsm8k", data=shared / "gsm8k").items
     rows = [{"prompt": f"{item.instruction}\n\n{item.input}"} for item in reversed(own)]
     suite = open_suite("gsm8k", data=shared / "gsm8k", options={"rows": rows})
-    assert [item.output for item in suite.items] == [item.output for item in reversed(own)]
+    assert [item.output for item in suite.items] == [item.output for item in own]
 
 
 # Numbers

@@ -20,7 +20,7 @@ from seqtune.data.source import open_source
 from seqtune.errors import DataError, RecipeError, did_you_mean, shorten
 from seqtune.evaluation.answering import prompt_of
 from seqtune.evaluation.answers import Answer
-from seqtune.evaluation.tasks.items import id_in
+from seqtune.evaluation.tasks.items import id_in, one_right
 
 # The first of these that the rows have is taken, where nothing else was said: what only an answer is called, and then
 # what a reference may be called as well.
@@ -168,20 +168,28 @@ def match(responses: Responses, items: Sequence[Example], *, from_rows: bool) ->
     Args:
         responses: as read.
         items: of the suite.
-        from_rows: the items were made from these rows, in their order.
+        from_rows: items may have been made from these rows, in their order.
 
     Raises:
         DataError: no answer fits any item.
     """
     if len(items) == len(responses.rows):
         in_order = {item.id: place for place, item in enumerate(items)}
-        if from_rows:
+        if from_rows and all(map(_made_of, items, responses.rows)):
             return _answers(responses, in_order), []
         if not any(id_in(row) or _prompts(row) for row in responses.rows):
             note = "the answers have neither ids nor prompts: they were put to the suite's items in order"
             return _answers(responses, in_order), [note]
     found, notes = _by_id_and_prompt(responses, items)
     return _answers(responses, found), notes
+
+
+def _made_of(item: Example, row: Row) -> bool:
+    """Whether nothing says that a row belongs to another item than the one at its place."""
+    asked, named = _prompts(row), id_in(row)
+    if named and str(item.meta.get("id", named)) != named:
+        return False
+    return any(text in _renderings(item) for text in asked) if asked else not named or "id" in item.meta
 
 
 def _by_id_and_prompt(responses: Responses, items: Sequence[Example]) -> tuple[dict[str, int], list[str]]:
@@ -198,8 +206,12 @@ def _by_id_and_prompt(responses: Responses, items: Sequence[Example]) -> tuple[d
         fix = "give rows with the items' ids or prompts, and no others (--columns id=NAME or prompt=NAME)"
         raise DataError(what, where=responses.source, fix=fix)
     found, again = dict[str, int](), 0
+    by_id = {item.id: item for item in items}
     for ids, known in places.items():
         answered = [place for place in known if responses.answers[place] is not None]
+        if len(answered) < len(ids) and not one_right([by_id[item] for item in ids]):
+            strange += len(answered)  # a question with two right answers: nobody knows which is meant
+            continue
         found |= zip(ids, answered[-len(ids) :], strict=False)
         again += max(0, len(answered) - len(ids))
     notes = [f"{strange:,} {of_all} fit no item of the suite and are left out{why}"] if strange else []

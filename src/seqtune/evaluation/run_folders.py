@@ -17,6 +17,7 @@ from seqtune.evaluation.figures import Figures
 from seqtune.evaluation.headline import Headline
 from seqtune.evaluation.ledger import read_records
 from seqtune.evaluation.scoring import Scored
+from seqtune.evaluation.suite import GOLD, GROUP
 from seqtune.evaluation.tax import ChainTax
 
 
@@ -127,9 +128,23 @@ def _unlike(first: RunFolder, other: RunFolder, judged: bool) -> Iterator[str]:
         yield from _difference_of(what, *[str(one.get(what, "")) for one in settings])
     if settings[0].get("items") != settings[1].get("items"):
         common = len(first.items.keys() & other.items.keys())
-        yield f"items ({len(other.items):,} and {len(first.items):,}, of which {common:,} are the same)"
+        counts = f"{len(other.items):,} and {len(first.items):,}, of which {common:,} are the same"
+        yield f"items ({counts}{_unlike_items(first.items, other.items)})"
     if judged:
         yield from _unlike_judges(other.metrics.judge, first.metrics.judge)
+
+
+def _unlike_items(first: Mapping[str, Example], other: Mapping[str, Example]) -> str:
+    """In what the items differ that both have, and in how many."""
+    pairs = [(first[item], other[item]) for item in first.keys() & other.keys()]
+    counts = {
+        "split": sum(one.meta.get(GROUP) != two.meta.get(GROUP) for one, two in pairs),
+        "right answer": sum((one.meta.get(GOLD), one.steps) != (two.meta.get(GOLD), two.steps) for one, two in pairs),
+    }
+    told = [f"{count:,} with another {what}" for what, count in counts.items() if count]
+    if not told and first.keys() == other.keys() and [*first] != [*other]:
+        told = ["in another order"]
+    return f", {' and '.join(told)}" if told else ""
 
 
 def _unlike_judges(one: str, two: str) -> Iterator[str]:

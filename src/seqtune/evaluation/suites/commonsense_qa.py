@@ -14,21 +14,27 @@ from seqtune.evaluation.suite import Suite, suite
 from seqtune.evaluation.tasks.intermediate import repeated, verdicts, with_both
 from seqtune.evaluation.tasks.items import (
     Gold,
+    Row,
+    Rows,
     apart,
     asked_as,
+    asked_by_rows,
     asked_in,
     data_file,
     gold_of,
     golds_in,
+    items_alone,
     joined,
     new_item,
     raw_rows,
+    size_note,
     unknown_golds,
 )
 from seqtune.evaluation.tasks.parts import parts
 from seqtune.evaluation.tasks.text import plain_words
 
 HUB = "tau/commonsense_qa:validation"  # the test split has no answers
+SIZE = 1_221
 FORMS = ("repeat", "plain")
 
 REPEAT = "First, repeat the question below. Then, answer it with the best of the choices."
@@ -42,18 +48,15 @@ _LETTER = re.compile(
 
 
 @suite("commonsense_qa")
-def commonsense_qa(
-    part: str = "repeat", data: str | Path | None = None, *, rows: Sequence[Mapping[str, object]] | None = None
-) -> Suite:
+def commonsense_qa(part: str = "repeat", data: str | Path | None = None, *, rows: Rows | None = None) -> Suite:
     """CommonsenseQA, answered after a repetition of the question, or without one ("commonsense_qa:plain").
 
     Args:
         part: "repeat" or "plain".
         data: a file of rows in the authors' form ({"question": {"stem", "choices"}, "answerKey"}) or in the hub's
             (question, choices, answerKey), or the folder with dev_rand_split.jsonl; the Hugging Face hub by default.
-        rows: rows that somebody answered, with instruction, input and target, the choices a line each ("A. ..."): the
-            items come from them, in their order, one each. With data, they are joined to it by their question, or else
-            by their id or place; then its answers are the right ones.
+        rows: rows that somebody answered, with instruction, input and target, the choices a line each ("A. ..."): see
+            `items_from_rows`.
 
     Raises:
         RecipeError: no such form.
@@ -62,36 +65,51 @@ def commonsense_qa(
     if part not in FORMS:
         raise RecipeError(f"suite 'commonsense_qa' has no form {part!r}", fix=f"choose from {', '.join(FORMS)}")
     items = apart(_items(data, part)) if rows is None else items_from_rows(rows, part, data)
-    return Suite(f"commonsense_qa:{part}", items, "commonsense_qa", headline="exact_match", notes=unknown_golds(items))
+    return Suite(
+        f"commonsense_qa:{part}", items, "commonsense_qa", headline="exact_match", notes=_notes(items, rows, data)
+    )
 
 
-def items_from_rows(
-    rows: Sequence[Mapping[str, object]], part: str = "repeat", data: str | Path | None = None
-) -> tuple[Example, ...]:
-    """An item a row, in their order.
+def _notes(items: Sequence[Example], rows: Rows | None, data: object) -> tuple[str, ...]:
+    return (*unknown_golds(items), *size_note(rows, data, SIZE))
+
+
+def items_from_rows(rows: Rows, part: str = "repeat", data: str | Path | None = None) -> tuple[Example, ...]:
+    """The items of rows, in their order; with data all of its items, in its order, as the rows ask them.
 
     Args:
         rows: with instruction (or prompt), input, and target: a letter, or a choice in words.
         part: whether the question was to be repeated.
         data: where the right answers lie; without it, they are those of the rows.
     """
-    known = joined(rows, _items(data, part), _questions) if data else [None] * len(rows)
-    return apart([_row_item(row, part, one) for row, one in zip(rows, known, strict=True)])
+    if not data:
+        return items_alone(rows, lambda row: _row_item(row, part), SIZE)
+    items = _items(data, part)
+    return asked_by_rows(items, rows, joined(rows, items, _questions), lambda item, row: _asked_as(item, row, part))
 
 
-def _row_item(row: Mapping[str, object], part: str, known: Example | None) -> Example:
-    """The item of a row, whose choices may stand in another order than those of the data."""
+def _row_item(row: Row, part: str) -> Example:
+    asked, choices = _choices(row)
+    named = [chosen(answer, choices) or answer for answer in golds_in(row)]
+    return new_item(*asked_in(row), _gold(_stem(asked), choices, named, part), group="en")
+
+
+def _choices(row: Row) -> tuple[str, dict[str, str]]:
+    """What a row asks, and the choices in it."""
     asked = "\n".join(asked_in(row))
-    choices = {letter: text.strip() for letter, text in _CHOICE.findall(asked)}
-    if known is None:
-        named = [chosen(answer, choices) or answer for answer in golds_in(row)]
-        return new_item(*asked_in(row), _gold(_stem(asked), choices, named, part), group="en")
+    return asked, {letter: text.strip() for letter, text in _CHOICE.findall(asked)}
+
+
+def _asked_as(known: Example, row: Row, part: str) -> Example:
+    """The item as a row asks it, whose choices may stand in another order than those of the data."""
+    choices = _choices(row)[1]
     if not choices:
         return asked_as(known, row)
     gold = gold_of(known)
     right = [plain_words(gold.choices.get(answer, "")) for answer in gold.answers]
     named = [letter for letter, text in choices.items() if plain_words(text) in right]
-    return new_item(*asked_in(row), _gold(_stem(known.input), choices, named, part), group="en")
+    own_id = str(known.meta.get("id") or "")
+    return new_item(*asked_in(row), _gold(_stem(known.input), choices, named, part), group="en", own_id=own_id)
 
 
 def _stem(asked: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from seqtune.data.example import Example
@@ -12,21 +12,26 @@ from seqtune.evaluation.suite import Suite, suite
 from seqtune.evaluation.tasks.intermediate import repeated, verdicts, with_both
 from seqtune.evaluation.tasks.items import (
     Gold,
+    Row,
+    Rows,
     apart,
-    asked_as,
+    asked_by_rows,
     asked_in,
     data_file,
     gold_of,
     golds_in,
+    items_alone,
     joined,
     new_item,
     raw_rows,
+    size_note,
     unknown_golds,
 )
 from seqtune.evaluation.tasks.numerals import number_measures
 from seqtune.evaluation.tasks.parts import parts
 
 HUB = "openai/gsm8k/main:test"
+SIZE = 1_319
 FORMS = ("repeat", "plain")
 
 REPEAT = "First, repeat the question below. Then, solve it step by step."
@@ -35,17 +40,13 @@ END = 'Write the number that answers it, and nothing else, after "Answer:".'
 
 
 @suite("gsm8k")
-def gsm8k(
-    part: str = "repeat", data: str | Path | None = None, *, rows: Sequence[Mapping[str, object]] | None = None
-) -> Suite:
+def gsm8k(part: str = "repeat", data: str | Path | None = None, *, rows: Rows | None = None) -> Suite:
     """GSM8K, solved after a repetition of the question, or without one ("gsm8k:plain").
 
     Args:
         part: "repeat" or "plain".
         data: test.jsonl or the folder with it; the Hugging Face hub by default.
-        rows: rows that somebody answered, with instruction, input and target: the items come from them, in their order,
-            one each. With data, they are joined to it by their question, or else by their id or place; then its answers
-            are the right ones.
+        rows: rows that somebody answered, with instruction, input and target: see `items_from_rows`.
 
     Raises:
         RecipeError: no such form.
@@ -54,24 +55,28 @@ def gsm8k(
     if part not in FORMS:
         raise RecipeError(f"suite 'gsm8k' has no form {part!r}", fix=f"choose from {', '.join(FORMS)}")
     items = apart(_items(data, part)) if rows is None else items_from_rows(rows, part, data)
-    return Suite(f"gsm8k:{part}", items, "gsm8k", headline="exact_match", notes=unknown_golds(items))
+    return Suite(f"gsm8k:{part}", items, "gsm8k", headline="exact_match", notes=_notes(items, rows, data))
 
 
-def items_from_rows(
-    rows: Sequence[Mapping[str, object]], part: str = "repeat", data: str | Path | None = None
-) -> tuple[Example, ...]:
-    """An item a row, in their order.
+def _notes(items: Sequence[Example], rows: Rows | None, data: object) -> tuple[str, ...]:
+    return (*unknown_golds(items), *size_note(rows, data, SIZE))
+
+
+def items_from_rows(rows: Rows, part: str = "repeat", data: str | Path | None = None) -> tuple[Example, ...]:
+    """The items of rows, in their order; with data all of its items, in its order, as the rows ask them.
 
     Args:
         rows: with instruction (or prompt), input, and target (or answers, reference, ...).
         part: whether the question was to be repeated.
         data: where the right answers lie; without it, they are those of the rows.
     """
-    known = joined(rows, _items(data, part), lambda item: [_question(item.input)]) if data else [None] * len(rows)
-    return apart([asked_as(one, row) if one else _row_item(row, part) for row, one in zip(rows, known, strict=True)])
+    if not data:
+        return items_alone(rows, lambda row: _row_item(row, part), SIZE)
+    items = _items(data, part)
+    return asked_by_rows(items, rows, joined(rows, items, lambda item: [_question(item.input)]))
 
 
-def _row_item(row: Mapping[str, object], part: str) -> Example:
+def _row_item(row: Row, part: str) -> Example:
     asked = asked_in(row)
     return new_item(*asked, _gold("\n".join(asked), golds_in(row), part), group="en")
 
@@ -80,7 +85,7 @@ def _items(data: str | Path | None, part: str) -> list[Example]:
     return [_item(row, part) for row in raw_rows(data_file(data, "test.jsonl") if data else HUB)]
 
 
-def _item(row: Mapping[str, object], part: str) -> Example:
+def _item(row: Row, part: str) -> Example:
     question = str(row.get("question", ""))
     instruction = f"{REPEAT if part == 'repeat' else PLAIN} {END}"
     return new_item(instruction, f"Question: {question}", _gold(question, golds_in(row), part), group="en")

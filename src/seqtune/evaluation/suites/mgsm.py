@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -16,16 +16,20 @@ from seqtune.evaluation.suite import Suite, suite
 from seqtune.evaluation.tasks.intermediate import SAME, notes_of, repeated, translated, verdicts, with_both
 from seqtune.evaluation.tasks.items import (
     Gold,
+    Row,
+    Rows,
     apart,
-    asked_as,
+    asked_by_rows,
     asked_in,
     choose_language,
     gold_of,
     golds_in,
+    items_alone,
     joined,
     language_file,
     new_item,
     raw_rows,
+    size_note,
     unknown_golds,
 )
 from seqtune.evaluation.tasks.numerals import number_measures
@@ -33,6 +37,7 @@ from seqtune.evaluation.tasks.parts import parts
 
 LANGUAGES = ("bn", "de", "en", "es", "fr", "ja", "ru", "sw", "te", "th", "zh")
 HUB = "juletxara/mgsm/{language}:test"
+SIZE = 250
 SHOTS = (0, 8)
 
 TRANSLATE = "First, translate the question below into English. Then, solve it step by step."
@@ -55,7 +60,7 @@ def mgsm(
     data: str | Path | None = None,
     *,
     shots: int = 0,
-    rows: Sequence[Mapping[str, object]] | None = None,
+    rows: Rows | None = None,
 ) -> Suite:
     """MGSM in one language, solved in English after a translation; in English ("mgsm:en") after a repetition.
 
@@ -64,9 +69,7 @@ def mgsm(
         data: the folder with mgsm_LANGUAGE.tsv and mgsm_en.tsv, or one such file with the other beside it; the Hugging
             Face hub by default.
         shots: examples in the prompt, 0 or 8. They are our own, and not those of MGSM.
-        rows: rows that somebody answered, with instruction, input and target: the items come from them, in their order,
-            one each. With data, they are joined to it by their question, or else by their place; then its answers are
-            the right ones, and translations are compared with the English side.
+        rows: rows that somebody answered, with instruction, input and target: see `items_from_rows`.
 
     Raises:
         RecipeError: no such language, or another number of shots.
@@ -91,9 +94,10 @@ def _items(data: str | Path | None, language: str, shots: int = 0) -> list[Examp
 
 
 def items_from_rows(
-    rows: Sequence[Mapping[str, object]], language: str, data: str | Path | None = None
+    rows: Rows, language: str, data: str | Path | None = None
 ) -> tuple[tuple[Example, ...], tuple[str, ...]]:
-    """An item a row, in their order, and what is to be known of them.
+    """The items of rows, in their order, and what is to be known of them; with data all of its items, in its order, as
+    the rows ask them.
 
     Args:
         rows: with instruction (or prompt), input, and target (or answers, reference, ...).
@@ -103,14 +107,15 @@ def items_from_rows(
     Raises:
         DataError: no row says what is right.
     """
-    known = (
-        joined(rows, _items(data, language), lambda item: [_question("", item.input)]) if data else [None] * len(rows)
-    )
-    items = [asked_as(one, row) if one else _row_item(row, language) for row, one in zip(rows, known, strict=True)]
-    return apart(items), unknown_golds(items)
+    if data:
+        own = _items(data, language)
+        items = asked_by_rows(own, rows, joined(rows, own, lambda item: [_question("", item.input)]))
+    else:
+        items = items_alone(rows, lambda row: _row_item(row, language), SIZE)
+    return items, (*unknown_golds(items), *size_note(rows, data, SIZE))
 
 
-def _row_item(row: Mapping[str, object], language: str) -> Example:
+def _row_item(row: Row, language: str) -> Example:
     question = _question(*asked_in(row))
     english = question if language == "en" else ""
     return new_item(*asked_in(row), _gold(language, (question, *golds_in(row)), english), group=language)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ from seqtune.data.failure import Failure
 from seqtune.data.reader import rows as read_rows
 from seqtune.errors import DataError, RecipeError
 from seqtune.evaluation.suite import Suite, suite
+from seqtune.evaluation.tasks.items import ASKED_COLUMNS
 
 Rows = Sequence[Mapping[str, Any]]
+KEPT = ("id", "group", "iteration")  # of the rows that somebody answered, beside what they ask
 OWN_ID = "id"  # the column of `meta` that an item's id is made of as well
 
 
@@ -48,7 +50,7 @@ def prompt_items(source: str | Rows, *, answered: bool = False) -> tuple[list[Ex
         DataError: the source cannot be read, or no row of it holds a prompt.
     """
     found, notes, times = list[Example](), list[str](), Counter[str]()
-    for row in read_rows(source):
+    for row in read_rows(source) if isinstance(source, str) else _read_answered(source):
         if why := _unfit(row):
             notes.append(why)
         elif isinstance(row, Example):
@@ -57,6 +59,22 @@ def prompt_items(source: str | Rows, *, answered: bool = False) -> tuple[list[Ex
         where = source if isinstance(source, str) else "rows"
         raise DataError("no row holds a prompt", where=where, fix="name the prompts' column 'instruction'")
     return found, notes
+
+
+def _read_answered(given: Rows) -> Iterator[Example | Failure]:
+    """Rows that somebody answered: by the columns that ask, where they are texts, whatever else a row holds."""
+    asking = [next((name for name in ASKED_COLUMNS if row.get(name)), "") for row in given]
+    if not any(asking) or any(name and not isinstance(row[name], str) for name, row in zip(asking, given, strict=True)):
+        return read_rows(given)
+    # What was said of an answer is no part of its prompt, and must not be taken for a column of a format.
+    kept = ("input", "system", *KEPT)
+    return read_rows(
+        [
+            {"instruction": row.get(name, "")} | {column: row[column] for column in kept if column in row}
+            for name, row in zip(asking, given, strict=True)
+        ],
+        format="prompts",
+    )
 
 
 def _unfit(row: Example | Failure) -> str:

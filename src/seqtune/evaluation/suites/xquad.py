@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,14 +17,20 @@ from seqtune.evaluation.suite import Suite, suite
 from seqtune.evaluation.tasks.intermediate import notes_of, repeated, translated, verdicts, with_both
 from seqtune.evaluation.tasks.items import (
     Gold,
+    Places,
+    Row,
+    Rows,
     apart,
+    asked_by_rows,
     asked_in,
     choose_language,
     gold_of,
     golds_in,
     id_in,
+    items_alone,
     language_file,
     new_item,
+    size_note,
     unknown_golds,
 )
 from seqtune.evaluation.tasks.parts import parts
@@ -31,6 +38,7 @@ from seqtune.evaluation.tasks.text import exact_match, lenient, marked, word_f1
 
 LANGUAGES = ("ar", "de", "el", "en", "es", "hi", "ro", "ru", "th", "tr", "vi", "zh")
 HUB = "google/xquad/xquad.{language}:validation"
+SIZE = 1_190
 
 # ROUGE-L of a translation with the English side. The recorded answers fall in two heaps: no translation, and some
 # translation, however free; of those in between, the ones of a translation's length over 0.3 are translations.
@@ -58,18 +66,15 @@ class Asked(NamedTuple):
 
 
 @suite("xquad")
-def xquad(
-    part: str = "", data: str | Path | None = None, *, rows: Sequence[Mapping[str, object]] | None = None
-) -> Suite:
+def xquad(part: str = "", data: str | Path | None = None, *, rows: Rows | None = None) -> Suite:
     """XQuAD in one language, answered in English after a translation; in English ("xquad:en") after a repetition.
 
     Args:
         part: the language.
         data: the folder with xquad.LANGUAGE.json and xquad.en.json, or one such file with the other beside it; the
             Hugging Face hub by default.
-        rows: rows that somebody answered, with instruction, input and target: the items come from them, in their order,
-            one each. With data they are joined to it, by their question or else by their id or place; then the English
-            answers are the right ones, as the prompt asks, and translations are compared with the English side.
+        rows: rows that somebody answered, with instruction, input and target: see `items_from_rows`. With data the
+            English answers are the right ones, as the prompt asks, and translations are compared with the English side.
 
     Raises:
         RecipeError: no such language.
@@ -79,19 +84,23 @@ def xquad(
     if rows is not None:
         return _suite(language, *items_from_rows(rows, language, data))
     own, notes = _side(data, language)
+    return _suite(language, apart(_items(own, data, language)), notes)
+
+
+def _items(own: Sequence[Asked], data: str | Path | None, language: str) -> list[Example]:
     english = _english_side(data, own) if language != "en" else own
     instruction = REPEAT if language == "en" else TRANSLATE
-    items = [
+    return [
         new_item(instruction, _input(one), _gold(language, one, other), group=language, own_id=one.id)
         for one, other in zip(own, english, strict=True)
     ]
-    return _suite(language, apart(items), notes)
 
 
 def items_from_rows(
-    rows: Sequence[Mapping[str, object]], language: str, data: str | Path | None = None
+    rows: Rows, language: str, data: str | Path | None = None
 ) -> tuple[tuple[Example, ...], tuple[str, ...]]:
-    """An item a row, in their order, and what is to be known of them.
+    """The items of rows, in their order, and what is to be known of them; with data all of its items, in its order, as
+    the rows ask them.
 
     Args:
         rows: with instruction (or prompt), input, and target (or answers, reference, ...).
@@ -101,13 +110,22 @@ def items_from_rows(
     Raises:
         DataError: no row says what is right.
     """
-    asked = [_asked(*asked_in(row), golds_in(row), id_in(row)) for row in rows]
-    english = _joined(asked, data, language) if data is not None else [None] * len(rows)
-    items = [
-        new_item(*asked_in(row), _gold(language, one, other), group=language)
-        for row, one, other in zip(rows, asked, english, strict=True)
-    ]
-    return apart(items), (*unknown_golds(items), *_language_notes(items, language))
+    notes: tuple[str, ...] = ()
+    if data is None:
+        items = items_alone(rows, lambda row: _row_item(row, language), SIZE)
+    else:
+        own, notes = _side(data, language)
+        items = asked_by_rows(_items(own, data, language), rows, _joined([_row_asked(row) for row in rows], own))
+    unlike = _language_notes(items, language) if language != "en" else ()
+    return items, (*notes, *unknown_golds(items), *size_note(rows, data, SIZE), *unlike)
+
+
+def _row_item(row: Row, language: str) -> Example:
+    return new_item(*asked_in(row), _gold(language, _row_asked(row), None), group=language)
+
+
+def _row_asked(row: Row) -> Asked:
+    return _asked(*asked_in(row), golds_in(row), id_in(row))
 
 
 def _suite(language: str, items: tuple[Example, ...], notes: tuple[str, ...]) -> Suite:
@@ -120,7 +138,7 @@ def _language_notes(items: Sequence[Example], language: str) -> tuple[str, ...]:
     if not own:
         return ()
     return (
-        f"{own:,} of {len(items):,} answers are compared with the answer in {language!r}, which the rows bring; the "
+        f"{own:,} of {len(items):,} right answers are in {language!r}; the "
         "prompt asks for English, and recorded figures compare with that: give --data with xquad.en.json",
     )
 
@@ -172,20 +190,19 @@ def _english_side(data: str | Path | None, own: Sequence[Asked]) -> list[Asked |
     return [by_id.get(one.id) for one in own]
 
 
-def _joined(rows: Sequence[Asked], data: str | Path, language: str) -> list[Asked | None]:
-    """The English question to each row: by its question and context in its own language, or else by its id or place."""
-    own = _side(data, language)[0]
-    english = _english_side(data, own)
+def _joined(rows: Sequence[Asked], own: Sequence[Asked]) -> list[Places]:
+    """Where each row's item stands: by its question and context, or else by its id; by its place if most are near."""
+    by_id = {one.id: (place,) for place, one in enumerate(own)}
     if not any(row.question for row in rows):
-        by_id = {one.id: other for one, other in zip(own, english, strict=True)}
-        nameless = len(rows) == len(own) and not any(row.id for row in rows)
-        return english if nameless else [by_id.get(row.id) for row in rows]
+        return [by_id.get(row.id, ()) for row in rows]
     if len(rows) == len(own):
         near = sum(row.question == one.question for row, one in zip(rows, own, strict=True))
         if near > len(own) / 2:
-            return english
-    by_question = {_plain(one): other for one, other in zip(own, english, strict=True)}
-    return [by_question.get(_plain(row)) for row in rows]
+            return [(place,) for place in range(len(own))]
+    by_question: dict[tuple[str, str], Places] = defaultdict(tuple)
+    for place, one in enumerate(own):
+        by_question[_plain(one)] += (place,)
+    return [by_question.get(_plain(row), ()) for row in rows]
 
 
 def _plain(one: Asked) -> tuple[str, str]:

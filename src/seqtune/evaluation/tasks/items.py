@@ -19,6 +19,8 @@ ASKED_COLUMNS = ("instruction", "prompt", "question")
 ID_COLUMNS = ("item", "item_id", "id")
 
 Row = Mapping[str, Any]
+Rows = Sequence[Row]
+Places = tuple[int, ...]  # of items in the data
 
 
 class Gold(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -89,8 +91,14 @@ def raw_rows(source: str | Path) -> list[Row]:
 
 def asked_in(row: Row) -> tuple[str, str]:
     """Instruction and input of a row that somebody answered; "" for what it does not hold."""
-    asked = next((str(row[name]) for name in ASKED_COLUMNS if row.get(name)), "")
+    asked = next((_text_of(row[name]) for name in ASKED_COLUMNS if row.get(name)), "")
     return asked, str(row.get("input") or "")
+
+
+def _text_of(prompt: object) -> str:
+    """A prompt's text, or the texts of its messages."""
+    turns = prompt if isinstance(prompt, list) else [{"content": prompt}]
+    return "\n\n".join(str(turn.get("content")) for turn in turns if isinstance(turn, Mapping))
 
 
 def id_in(row: Row) -> str:
@@ -110,45 +118,110 @@ def golds_in(row: Row) -> tuple[str, ...]:
 
 def joined(
     rows: Sequence[Row], items: Sequence[Example], questions: Callable[[Example], Iterable[str]]
-) -> list[Example | None]:
-    """The item of the data that each row answers: the one whose question it asks, or else the one of its id.
+) -> list[Places]:
+    """Where in the data the item of each row stands: the one whose question it asks, or else the one of its id.
 
-    Rows that bring neither answer the item at their place, if there are as many.
+    Several places where a question stands there several times, none where it does not.
 
     Args:
         rows: that somebody answered.
         items: of the data.
         questions: how an item's question may stand in a prompt.
     """
+    by_id = {str(item.meta["id"]): (place,) for place, item in enumerate(items) if "id" in item.meta}
+    known: dict[str, Places] = defaultdict(tuple)
+    for place, item in enumerate(items):
+        for question in {_plain(question) for question in questions(item)}:
+            known[question] += (place,)
     asked = [_plain(" ".join(asked_in(row))) for row in rows]
-    if len(rows) == len(items) and not any(asked) and not any(map(id_in, rows)):
-        return [*items]
-    by_id = {str(item.meta["id"]): item for item in items if "id" in item.meta}
-    by_question: dict[str, list[Example]] = defaultdict(list)
-    for item in items:
-        for question in questions(item):
-            by_question[_plain(question)].append(item)
-    # A question that is asked twice, with another answer, tells nothing.
-    known = {key: ones[0] for key, ones in by_question.items() if all(gold_of(one) == gold_of(ones[0]) for one in ones)}
-    return [_asked_for(text, known) if text else by_id.get(id_in(row)) for row, text in zip(rows, asked, strict=True)]
+    return [
+        _asked_for(text, known) if text else by_id.get(id_in(row), ()) for row, text in zip(rows, asked, strict=True)
+    ]
 
 
-def _asked_for(text: str, known: Mapping[str, Example]) -> Example | None:
-    """The item whose question is asked last in a text, or stands somewhere in it: the longest."""
+def _asked_for(text: str, known: Mapping[str, Places]) -> Places:
+    """The place of the item whose question is asked last in a text, or stands somewhere in it: the longest."""
     question = text.rpartition("Question:")[2].strip()
     if question not in known:
         question = max((one for one in known if one in text), key=len, default="")
-    return known.get(question)
+    return known.get(question, ())
 
 
 def _plain(text: str) -> str:
     return " ".join(text.split())
 
 
+def asked_by_rows(
+    items: Sequence[Example],
+    rows: Sequence[Row],
+    places: Sequence[Places],
+    asked: Callable[[Example, Row], Example] | None = None,
+) -> tuple[Example, ...]:
+    """All items of the data: those that rows ask in the words of the last such row, the others as the suite asks them.
+
+    Args:
+        items: of the data.
+        rows: that somebody answered.
+        places: of `joined`.
+        asked: an item as a row asks it; `asked_as` by default.
+    """
+    together: dict[Places, list[Row]] = defaultdict(list)
+    for row, those in zip(rows, places, strict=True):
+        together[those].append(row)
+    found = [*items]
+    for those, asking in together.items():
+        if one_right([items[place] for place in those]) or len(asking) >= len(those):
+            for place, row in zip(those, asking[-len(those) :], strict=False):
+                found[place] = (asked or asked_as)(items[place], row)
+    return apart(found)
+
+
+def one_right(items: Sequence[Example]) -> bool:
+    """Whether all of them have the same right answer: of a question with two, a single row does not say which it is."""
+    return all(item.output == items[0].output and gold_of(item) == gold_of(items[0]) for item in items)
+
+
 def asked_as(item: Example, row: Row) -> Example:
     """The item of the data as a row asks it; as it is where the row asks nothing."""
     instruction, input = asked_in(row)
     return msgspec.structs.replace(item, instruction=instruction, input=input) if instruction or input else item
+
+
+def items_alone(rows: Sequence[Row], make: Callable[[Row], Example], size: int) -> tuple[Example, ...]:
+    """The items of rows without the suite's data, in their order.
+
+    Rows that ask the same, with the same right answer, are one item; but in a file with as many rows as the suite has
+    items each is its own, for a suite's own questions may stand there twice.
+
+    Args:
+        rows: that somebody answered.
+        make: the item of a row.
+        size: how many items the suite has.
+    """
+    items = [make(row) for row in rows]
+    return apart(items if len(rows) == size else without_repeats(items))
+
+
+def without_repeats(items: Sequence[Example]) -> list[Example]:
+    """The items, the first of those that ask the same and have the same right answer."""
+    same: dict[tuple[str, str, str], list[Example]] = defaultdict(list)
+    for item in items:
+        same[_asks(item)].append(item)
+    # Those that ask nothing are told apart by their place alone.
+    return [
+        one for one in items if one is same[_asks(one)][0] or not any(_asks(one)) or not one_right(same[_asks(one)])
+    ]
+
+
+def _asks(item: Example) -> tuple[str, str, str]:
+    return item.system, item.instruction, item.input
+
+
+def size_note(rows: Sequence[object] | None, data: object, size: int) -> tuple[str, ...]:
+    """A note where rows alone, without the suite's data, are not as many as its items."""
+    if rows is None or data or len(rows) == size:
+        return ()
+    return (f"{len(rows):,} rows; the suite has {size:,} items: those that no row asks do not count without --data",)
 
 
 def unknown_golds(items: Sequence[Example]) -> tuple[str, ...]:
