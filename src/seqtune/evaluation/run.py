@@ -100,7 +100,7 @@ def evaluate(
     max_requests: int | None = None,
     price: str | None = None,
     batch_size: int = 100,
-    max_new_tokens: int = 256,
+    max_new_tokens: int | None = None,
     store: str | Path | None = None,
     concurrency: int = 64,
     overwrite: bool = False,
@@ -127,7 +127,7 @@ def evaluate(
         phase: "answer" stops before anything is scored; "judge" scores what the folder holds, whatever else is given.
             Where "both" is stopped in its second half, "judge" goes on as well.
         by_length: split the items by the length of their prompts, into so many ranges.
-        batch_size, max_new_tokens, store, concurrency: see `Answering`.
+        batch_size, max_new_tokens (by default the suite's), store, concurrency: see `Answering`.
         overwrite: take the folder whatever it holds.
         say: called with the number of answers so far.
         options, more: of the named suite; for `chains`: steps, per_length, seed, ...
@@ -163,7 +163,7 @@ def evaluate(
         require_steps(task.suite, judging)  # before anything is asked
     with locked(folder):
         if phase != "judge":
-            how = Answering(max_new_tokens, batch_size, store, concurrency)
+            how = Answering(task.max_new_tokens, batch_size, store, concurrency)
             task = _answered(task, model, folder, how, say, overwrite=overwrite)
             done = _described(folder, task, None, started)
             _write(done, task)  # so that "judge" can go on from here, whatever stops the rest
@@ -213,7 +213,7 @@ def _new_task(
     columns: Mapping[str, str] | None,
     data: str | Path | None,
     options: dict[str, Any],
-    max_new_tokens: int,
+    max_new_tokens: int | None,
 ) -> Task:
     if (model is None) == (responses is None):
         what = "neither a model nor responses are given" if model is None else "both a model and responses are given"
@@ -221,7 +221,7 @@ def _new_task(
     if responses is None:
         assert model is not None
         chosen = suite if isinstance(suite, Suite) else open_suite(suite, data=data, options=options)
-        return Task(model_name(model), chosen, max_new_tokens, {}, chosen.notes)
+        return Task(model_name(model), chosen, max_new_tokens or chosen.max_new_tokens, {}, chosen.notes)
     given = read_responses(responses, columns)
     rows = {"rows": given.rows} if takes_rows(suite) else {}
     found = find_data(responses, str(suite)) if rows and not data else None
@@ -229,7 +229,14 @@ def _new_task(
     answers, notes = match(given, chosen.items, from_rows=bool(rows))
     notes += [f"the suite's data were found in {found} (--data names others)"] if found else []
     told = xxhash.xxh3_128_hexdigest("".join(answer.key for answer in answers.values()).encode())
-    return Task(given.model, chosen, max_new_tokens, answers, (*chosen.notes, *given.notes, *notes), told)
+    return Task(
+        given.model,
+        chosen,
+        max_new_tokens or chosen.max_new_tokens,
+        answers,
+        (*chosen.notes, *given.notes, *notes),
+        told,
+    )
 
 
 def _kept_task(folder: Path) -> Task:

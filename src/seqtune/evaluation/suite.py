@@ -24,6 +24,7 @@ from seqtune.evaluation import suites as shipped
 
 GROUP = "group"  # the column of an item's `meta` that says which split it belongs to
 ASIDE = "aside"  # a column that is true for items which the figures of the whole suite leave out
+LONG = 1024  # tokens of an answer that holds a translation or a line of thought (the paper's limit on MGSM)
 GOLD = "gold"  # the column that holds what a scorer compares with, where the output alone does not say it
 
 Maker = Callable[..., "Suite"]
@@ -38,6 +39,7 @@ class Suite:
         items: an Example each; its split stands in `meta["group"]`, and what is right in `steps`, `output`, `meta`.
         scorer: the name of the program that scores them (see scoring.py); "" where only a judge can.
         headline: the measure that stands for the whole, e.g. "strict".
+        max_new_tokens: where answers are stopped, if nothing else is asked for.
         notes: what the user is to know of them, e.g. rows of the source that are no items.
     """
 
@@ -45,6 +47,7 @@ class Suite:
     items: tuple[Example, ...]
     scorer: str = "steps"
     headline: str = "strict"
+    max_new_tokens: int = 256
     notes: tuple[str, ...] = ()
 
     @property

@@ -22,7 +22,7 @@ from inspect_ai.util import sample_limits
 
 from seqtune.data.example import Example
 from seqtune.errors import DataError, RecipeError
-from seqtune.evaluation.answering import Answering, prompt_of
+from seqtune.evaluation.answering import prompt_of
 from seqtune.evaluation.figures import Figures, whole_of
 from seqtune.evaluation.figures import figures as figures_of
 from seqtune.evaluation.headline import ENOUGH, JUDGED, choose_headline
@@ -140,7 +140,7 @@ def suite_task(
             judged(chosen, checklist, unapproved, quality) if chosen else program(suite.scorer),
             unscored_is_error(),
         ],
-        config=GenerateConfig(temperature=0.0, max_tokens=Answering().max_new_tokens, max_retries=CANDIDATE_TRIES),
+        config=GenerateConfig(temperature=0.0, max_tokens=suite.max_new_tokens, max_retries=CANDIDATE_TRIES),
         # Inspect calls a task failed by the share of its items that end in an error. For that share to be the coverage
         # of the headline, an item without an answer is scored, as one of which nothing is known.
         fail_on_error=1 - ENOUGH,

@@ -10,7 +10,7 @@ from typing import Any
 from seqtune.data.example import Example
 from seqtune.errors import DataError, RecipeError
 from seqtune.evaluation.scoring import Findings, scorer
-from seqtune.evaluation.suite import Suite, suite
+from seqtune.evaluation.suite import LONG, Suite, suite
 from seqtune.evaluation.tasks.intermediate import repeated, verdicts, with_both
 from seqtune.evaluation.tasks.items import (
     Gold,
@@ -66,7 +66,12 @@ def commonsense_qa(part: str = "repeat", data: str | Path | None = None, *, rows
         raise RecipeError(f"suite 'commonsense_qa' has no form {part!r}", fix=f"choose from {', '.join(FORMS)}")
     items = apart(_items(data, part)) if rows is None else items_from_rows(rows, part, data)
     return Suite(
-        f"commonsense_qa:{part}", items, "commonsense_qa", headline="exact_match", notes=_notes(items, rows, data)
+        f"commonsense_qa:{part}",
+        items,
+        "commonsense_qa",
+        headline="exact_match",
+        max_new_tokens=LONG,
+        notes=_notes(items, rows, data),
     )
 
 

@@ -28,7 +28,7 @@ from seqtune.evaluation.suite import ASIDE, GROUP, Suite, suite
 
 HELD_OUT = 8  # one text in so many is for testing
 TRIES = 1000
-LONG = 6  # steps: so many different operations do not all fit one short list
+MANY_STEPS = 6  # so many different operations do not all fit one short list
 
 # What short lists of plain words bear in any order, and what makes no list longer: a small model that reads lists of up
 # to five words and is then given ten (`double_words`) fails on those alone.
@@ -165,9 +165,9 @@ class ChainMaker:
         )
 
     def _draw(self, steps: int, rng: Random, for_training: bool) -> Example | Skip:
-        lists = self.lists if steps < LONG else replace(self.lists, shortest=steps, longest=steps + 2)
+        lists = self.lists if steps < MANY_STEPS else replace(self.lists, shortest=steps, longest=steps + 2)
         text = lists.draw(rng, for_training=for_training)
-        if steps < LONG:
+        if steps < MANY_STEPS:
             parts = draw_operations(text, steps, self.operations, rng, it="the input", dependent=True)
         else:
             parts = self._draw_with_repeats(text, steps, rng)

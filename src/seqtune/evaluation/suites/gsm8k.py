@@ -8,7 +8,7 @@ from pathlib import Path
 from seqtune.data.example import Example
 from seqtune.errors import RecipeError
 from seqtune.evaluation.scoring import Findings, scorer
-from seqtune.evaluation.suite import Suite, suite
+from seqtune.evaluation.suite import LONG, Suite, suite
 from seqtune.evaluation.tasks.intermediate import repeated, verdicts, with_both
 from seqtune.evaluation.tasks.items import (
     Gold,
@@ -55,7 +55,9 @@ def gsm8k(part: str = "repeat", data: str | Path | None = None, *, rows: Rows | 
     if part not in FORMS:
         raise RecipeError(f"suite 'gsm8k' has no form {part!r}", fix=f"choose from {', '.join(FORMS)}")
     items = apart(_items(data, part)) if rows is None else items_from_rows(rows, part, data)
-    return Suite(f"gsm8k:{part}", items, "gsm8k", headline="exact_match", notes=_notes(items, rows, data))
+    return Suite(
+        f"gsm8k:{part}", items, "gsm8k", headline="exact_match", max_new_tokens=LONG, notes=_notes(items, rows, data)
+    )
 
 
 def _notes(items: Sequence[Example], rows: Rows | None, data: object) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from seqtune.data.reader import read
 from seqtune.errors import DataError, RecipeError
 from seqtune.evaluation.scoring import Findings, Scored, Verdict, pooling, scorer
 from seqtune.evaluation.statistics.measure import Measure, share
-from seqtune.evaluation.suite import Suite, suite
+from seqtune.evaluation.suite import LONG, Suite, suite
 from seqtune.evaluation.tasks.ifeval_constraints import find_constraint, is_followed, is_loosely_followed
 from seqtune.evaluation.tasks.items import data_file
 
@@ -45,6 +45,7 @@ def ifeval(data: str | Path | None = None) -> Suite:
         "ifeval",
         tuple(read(data_file(data, "input_data.jsonl"), format=_item)),
         scorer="ifeval",
+        max_new_tokens=2 * LONG,
         headline="prompt_strict",
     )
 

@@ -12,7 +12,7 @@ import msgspec
 from seqtune.data.example import Example
 from seqtune.errors import DataError, RecipeError
 from seqtune.evaluation.scoring import Findings, scorer
-from seqtune.evaluation.suite import Suite, suite
+from seqtune.evaluation.suite import LONG, Suite, suite
 from seqtune.evaluation.tasks.intermediate import SAME, notes_of, repeated, translated, verdicts, with_both
 from seqtune.evaluation.tasks.items import (
     Gold,
@@ -122,7 +122,9 @@ def _row_item(row: Row, language: str) -> Example:
 
 
 def _suite(language: str, items: tuple[Example, ...], notes: tuple[str, ...]) -> Suite:
-    return Suite(f"mgsm:{language}", items, "mgsm", headline="exact_match", notes=(*notes, *notes_of(items)))
+    return Suite(
+        f"mgsm:{language}", items, "mgsm", headline="exact_match", max_new_tokens=LONG, notes=(*notes, *notes_of(items))
+    )
 
 
 def _gold(language: str, problem: tuple[str, ...], english: str, shots: int = 0) -> Gold:

@@ -13,7 +13,7 @@ from seqtune.data.example import Example
 from seqtune.data.failure import Failure
 from seqtune.data.reader import rows as read_rows
 from seqtune.errors import DataError, RecipeError
-from seqtune.evaluation.suite import Suite, suite
+from seqtune.evaluation.suite import LONG, Suite, suite
 from seqtune.evaluation.tasks.items import ASKED_COLUMNS
 
 Rows = Sequence[Mapping[str, Any]]
@@ -36,7 +36,7 @@ def prompts(data: str | Path | None = None, *, rows: Rows | None = None) -> Suit
     if (data is None) == (rows is None):
         raise RecipeError("the suite 'prompts' has no prompts of its own", fix="give --data FILE, or rows")
     items, notes = prompt_items(str(data)) if rows is None else prompt_items(rows, answered=True)
-    return Suite("prompts", tuple(items), scorer="", notes=tuple(notes))
+    return Suite("prompts", tuple(items), scorer="", max_new_tokens=2 * LONG, notes=tuple(notes))
 
 
 def prompt_items(source: str | Rows, *, answered: bool = False) -> tuple[list[Example], list[str]]:

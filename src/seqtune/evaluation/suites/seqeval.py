@@ -14,7 +14,7 @@ from msgspec import structs
 
 from seqtune.data.example import Example
 from seqtune.errors import RecipeError
-from seqtune.evaluation.suite import GROUP, Suite, suite
+from seqtune.evaluation.suite import GROUP, LONG, Suite, suite
 from seqtune.evaluation.suites.prompts import OWN_ID, Rows, prompt_items
 from seqtune.evaluation.tasks.items import size_note, without_repeats
 
@@ -50,7 +50,7 @@ def seqeval(data: str | Path | None = None, *, rows: Rows | None = None) -> Suit
     if rows is not None:
         items, more = _with_rows(items, rows)
         notes += more
-    return Suite("seqeval", tuple(items), scorer="", notes=tuple(notes))
+    return Suite("seqeval", tuple(items), scorer="", max_new_tokens=2 * LONG, notes=tuple(notes))
 
 
 def _with_rows(items: list[Example], rows: Rows) -> tuple[list[Example], list[str]]:

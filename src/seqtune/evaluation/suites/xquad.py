@@ -13,7 +13,7 @@ from seqtune.data.failure import Failure
 from seqtune.data.reader import read
 from seqtune.errors import DataError
 from seqtune.evaluation.scoring import Findings, scorer
-from seqtune.evaluation.suite import Suite, suite
+from seqtune.evaluation.suite import LONG, Suite, suite
 from seqtune.evaluation.tasks.intermediate import notes_of, repeated, translated, verdicts, with_both
 from seqtune.evaluation.tasks.items import (
     Gold,
@@ -130,7 +130,7 @@ def _row_asked(row: Row) -> Asked:
 
 def _suite(language: str, items: tuple[Example, ...], notes: tuple[str, ...]) -> Suite:
     name = f"xquad:{language}"
-    return Suite(name, items, "xquad", headline="exact_match", notes=(*notes, *notes_of(items)))
+    return Suite(name, items, "xquad", headline="exact_match", max_new_tokens=LONG, notes=(*notes, *notes_of(items)))
 
 
 def _language_notes(items: Sequence[Example], language: str) -> tuple[str, ...]:
