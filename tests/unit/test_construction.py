@@ -229,7 +229,8 @@ def test_a_file_without_prompts_is_refused(build):
 def test_the_set_that_was_built_is_a_suite_by_rounds(build, tmp_path):
     _, prompts, _ = build()
     suite = seqeval(tmp_path / "out/prompts.jsonl")
-    assert [item.meta[GROUP] for item in suite.items] == [f"round {prompt['iteration']}" for prompt in prompts]
+    rounds = sorted(prompt["iteration"] for prompt in prompts)
+    assert [item.meta[GROUP] for item in suite.items] == [f"round {one}" for one in rounds]
 
 
 def test_over_a_server_that_refuses_now_and_then_no_prompt_is_empty(build, mock_server):
