@@ -22,7 +22,7 @@ from seqtune.errors import DataError
 from seqtune.llm.mock import Rule, answer_by_hash
 from seqtune.llm.request import Request, body_of
 
-# decompose, before, after, keep (FACTS of the original: first round, and second round)
+# decompose, before, after, keep (shares of the original: first round, and second round)
 SHARES = {"first": (0.25, 0.51, 0.07, 0.17), "later": (0.30, 0.04, 0.03, 0.63)}
 LETTERS = dict(zip(CHOICES, "ABCD", strict=True))
 IDLE_RATE, LOSING_RATE, CHATTY_RATE, MISSED_RATE = 0.03, 0.02, 0.04, 0.03
