@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import xxhash
@@ -20,15 +19,13 @@ from seqtune.data.source import open_source
 from seqtune.errors import DataError, RecipeError, did_you_mean, shorten
 from seqtune.evaluation.answering import prompt_of
 from seqtune.evaluation.answers import Answer
-from seqtune.evaluation.tasks.items import id_in, one_right
+from seqtune.evaluation.tasks.items import Row, id_in, one_right
 
 # The first of these that the rows have is taken, where nothing else was said: what only an answer is called, and then
 # what a reference may be called as well.
 ANSWER_COLUMNS = ("response", "completion", "generation", "prediction", "output", "text", "answer")
 PROMPT_COLUMNS = ("prompt", "instruction", "question")
 OURS = {"answer": "answer", "id": "item", "prompt": "instruction"}  # what --columns may name -> the column it becomes
-
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,11 +27,12 @@ from seqtune.data.lock import locked
 from seqtune.data.reader import read
 from seqtune.data.writer import write
 from seqtune.errors import RecipeError, RunFolderError, did_you_mean
-from seqtune.evaluation.answering import Answering, answer_suite
+from seqtune.evaluation.answering import Answering, Say, answer_suite
 from seqtune.evaluation.answers import Answer, model_name
 from seqtune.evaluation.figures import figures
 from seqtune.evaluation.headline import JUDGED, choose_headline
-from seqtune.evaluation.judging.phase import Form, Judged, Judging, judge_budget, judge_suite, require_steps
+from seqtune.evaluation.judging.identity import Form
+from seqtune.evaluation.judging.phase import Judged, Judging, judge_budget, judge_suite, require_steps
 from seqtune.evaluation.judging.qualification import UNCHECKED, Qualification, find_qualification, gate
 from seqtune.evaluation.ledger import open_ledger, read_records
 from seqtune.evaluation.outcome import Evaluation
@@ -44,7 +45,6 @@ from seqtune.evaluation.tax import chain_taxes
 from seqtune.training.model import PACKAGES, Loaded
 
 Phase = Literal["both", "answer", "judge"]
-Say = Callable[[int], object]
 
 STEPS = "steps"  # the scorer of items with steps
 PROGRAM = "program"  # who scored where no judge did

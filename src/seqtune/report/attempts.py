@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from seqtune.data.example import Example
+from seqtune.data.folder import read_object
 from seqtune.evaluation.answers import Answer
 from seqtune.evaluation.scoring import Scored, Verdict
 from seqtune.evaluation.suite import GROUP
-from seqtune.report.runs import read_object, read_structs
+from seqtune.report.runs import read_structs
 from seqtune.report.steps import Message, Segment, find_answers, shorten_segments, show_row
 
 Key = tuple[str, int | None]  # a split and a number of steps

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from seqtune.data.example import Example, Turn
+from seqtune.data.folder import read_object
 from seqtune.report.plot import draw_bars
-from seqtune.report.runs import Run, read_mapping, read_number, read_object, read_structs
+from seqtune.report.runs import Run, read_mapping, read_number, read_structs
 from seqtune.report.samples import PLAIN, ROWS_READ, Pair, pick_pairs
 from seqtune.report.steps import Message, as_text, show_parent, show_row
 

@@ -9,14 +9,14 @@ from typing import NamedTuple
 import msgspec
 from markupsafe import Markup
 
-from seqtune.data.folder import replacing
+from seqtune.data.folder import read_object, replacing
 from seqtune.errors import SeqtuneError
 from seqtune.evaluation.comparison import Change, Comparison, Difference, Length, Slice, compare, pick_changes
 from seqtune.evaluation.judging.preferring import Preferred
 from seqtune.evaluation.statistics.win_rates import LengthControlled, WinRate
 from seqtune.report.following import FEWEST, TITLES, model_name, place_label, row_labels
 from seqtune.report.plot import SERIES, Dot, Group, draw_differences
-from seqtune.report.runs import Run, read_object
+from seqtune.report.runs import Run
 from seqtune.report.sections import Section, name_runs, settings_of
 from seqtune.report.steps import Segment, shorten_segments
 from seqtune.report.templates import open_template

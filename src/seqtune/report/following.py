@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 from markupsafe import Markup
 
+from seqtune.data.folder import read_object
 from seqtune.evaluation.comparison import by_position
 from seqtune.evaluation.figures import ALL, Figures
 from seqtune.evaluation.headline import Headline
@@ -16,7 +17,7 @@ from seqtune.evaluation.statistics.measure import Measure
 from seqtune.evaluation.tax import ChainTax
 from seqtune.report.attempts import Book, Trial, pick_trials, read_book
 from seqtune.report.plot import Dot, Group, draw_intervals, percent
-from seqtune.report.runs import Run, read_number, read_object
+from seqtune.report.runs import Run, read_number
 from seqtune.report.sections import Section, find_aside, name_runs, read_figures, settings_of
 
 FEWEST = 10  # items behind a mark of a plot that shows positions

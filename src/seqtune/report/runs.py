@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from seqtune.data.folder import SUMMARY
+from seqtune.data.folder import SUMMARY, read_object
 from seqtune.errors import RunFolderError
 
 DEEPEST = 6  # folders below the given one
@@ -82,14 +82,6 @@ def _open(path: Path, root: Path) -> Run:
     name = path.relative_to(root).as_posix() if path != root else path.resolve().name
     summary = read_object(path / SUMMARY)
     return Run(path, name, str(summary.get("command", "")), summary)
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; empty where there is none that can be read."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return {}
 
 
 def read_number(values: Mapping[str, Any], name: str) -> float | None:

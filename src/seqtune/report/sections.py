@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from seqtune.data.example import Example
+from seqtune.data.folder import read_object
 from seqtune.evaluation.figures import ALL, Figures, whole_of
 from seqtune.evaluation.suite import ASIDE, GROUP
 from seqtune.report.plot import SERIES
-from seqtune.report.runs import Run, read_mapping, read_object, read_structs
+from seqtune.report.runs import Run, read_mapping, read_structs
 
 Items = tuple[object, ...]  # what is the same for runs over the same items
 

@@ -28,8 +28,8 @@ from seqtune.evaluation.figures import figures as figures_of
 from seqtune.evaluation.headline import ENOUGH, JUDGED, choose_headline
 from seqtune.evaluation.hosts.inspect_grader import Grader, as_turns, find_grader
 from seqtune.evaluation.judging.checklist import Checklist, ChecklistStep, open_checklist, steps_of
+from seqtune.evaluation.judging.identity import Form
 from seqtune.evaluation.judging.original import judge_original
-from seqtune.evaluation.judging.phase import Form
 from seqtune.evaluation.judging.verdicts import judge_checklist
 from seqtune.evaluation.scoring import Scored, Verdict, find_scorer, said
 from seqtune.evaluation.statistics.measure import Measure

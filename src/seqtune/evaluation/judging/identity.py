@@ -9,15 +9,15 @@ import xxhash
 from seqtune.data.example import Example, prompt_text
 from seqtune.evaluation.judging.asking import titles
 
-Form = Literal["checklist", "original", "pairwise"]
-PROMPTS_OF: dict[Form, tuple[str, ...]] = {
+Form = Literal["checklist", "original"]
+PROMPTS_OF: dict[Form | Literal["pairwise"], tuple[str, ...]] = {
     "checklist": ("verdicts", "quality"),
     "original": ("original",),
     "pairwise": ("pairwise",),
 }
 
 
-def judge_id(form: Form, model: str, checklist: str = "") -> str:
+def judge_id(form: Form | Literal["pairwise"], model: str, checklist: str = "") -> str:
     """A judge's identity: "MODEL | verdicts 1, quality 1 | 3f9a...", the same where verdicts can be compared.
 
     Args:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from seqtune.data.example import Example
 from seqtune.errors import RecipeError
+from seqtune.evaluation.answering import Say
 from seqtune.evaluation.answers import Answer
 from seqtune.evaluation.judging.checklist import (
     ChecklistStep,
@@ -18,7 +19,7 @@ from seqtune.evaluation.judging.checklist import (
     steps_by_item,
     steps_of,
 )
-from seqtune.evaluation.judging.identity import judge_id, key_of
+from seqtune.evaluation.judging.identity import Form, judge_id, key_of
 from seqtune.evaluation.judging.original import judge_original
 from seqtune.evaluation.judging.verdicts import NOT_DOABLE, judge_checklist
 from seqtune.evaluation.ledger import Ledger
@@ -28,9 +29,6 @@ from seqtune.llm.asking import Teacher, each, open_teacher
 from seqtune.llm.budget import Budget
 from seqtune.llm.endpoint import named_model
 from seqtune.llm.prices import find_price, parse_price
-
-Say = Callable[[int], object]
-Form = Literal["checklist", "original"]
 
 
 class Judging(NamedTuple):

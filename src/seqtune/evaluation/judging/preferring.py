@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ import xxhash
 from seqtune.data.example import Example
 from seqtune.data.folder import claim_folder, versions, write_json, write_summary
 from seqtune.errors import RecipeError
+from seqtune.evaluation.answering import Say
 from seqtune.evaluation.headline import ENOUGH
 from seqtune.evaluation.judging.identity import judge_id, key_of
 from seqtune.evaluation.judging.pairwise import PairVerdict, as_comparisons, judge_pair
@@ -25,8 +26,6 @@ from seqtune.evaluation.scoring import said
 from seqtune.evaluation.statistics.win_rates import Duel, LengthControlled, WinRate, length_controlled, win_rate
 from seqtune.llm.asking import each, open_teacher
 from seqtune.llm.budget import Budget
-
-Say = Callable[[int], object]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import msgspec
 
 from seqtune.errors import DataError, RecipeError, did_you_mean
 from seqtune.evaluation.headline import ENOUGH, Headline
-from seqtune.evaluation.judging.phase import Form
+from seqtune.evaluation.judging.identity import Form
 from seqtune.evaluation.statistics.measure import Measure
 
 Settings: TypeAlias = "dict[str, str | int | bool | None]"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from random import Random
 from typing import Any
@@ -185,12 +185,3 @@ def _json(found: Asked, value: dict[str, Any]) -> str:
 
 def _mark(found: Asked, inner: str) -> str:
     return f"[[{found.code}, {inner}]]" if found.code else f"[[{inner}]]"
-
-
-BAD: dict[str, Callable[[dict[str, Any]], str | None]] = {
-    "always_yes": always_yes,
-    "quoting_yes": quoting_yes,
-    "echo": echo,
-    "some_junk": some_junk,
-    "all_junk": all_junk,
-}

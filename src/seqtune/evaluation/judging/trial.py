@@ -17,15 +17,16 @@ from msgspec import structs
 from seqtune.data.example import prompt_text
 from seqtune.data.folder import claim_folder, versions, write_json, write_lines, write_summary
 from seqtune.errors import RecipeError
+from seqtune.evaluation.answering import Say
 from seqtune.evaluation.figures import QUALITY
 from seqtune.evaluation.judging import llmbar
 from seqtune.evaluation.judging.checklist import ChecklistStep, steps_of
-from seqtune.evaluation.judging.identity import judge_id
+from seqtune.evaluation.judging.identity import Form, judge_id
 from seqtune.evaluation.judging.known import Kind, Known, known_answers, right_answers
 from seqtune.evaluation.judging.llmbar import Pair, read_pairs
 from seqtune.evaluation.judging.original import FOLLOWING, judge_original
 from seqtune.evaluation.judging.pairwise import PairVerdict, judge_pair
-from seqtune.evaluation.judging.phase import Form, Say, judge_budget
+from seqtune.evaluation.judging.phase import judge_budget
 from seqtune.evaluation.judging.qualification import NAME, Bar, Qualification, Settings, Trait, choose_bars, faults
 from seqtune.evaluation.judging.verdicts import judge_checklist
 from seqtune.evaluation.scoring import Scored
