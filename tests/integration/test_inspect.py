@@ -1,6 +1,7 @@
 """The suites inside Inspect: the same answers give the same figures, and what cannot be told is never a number."""
 
 import json
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -124,10 +125,12 @@ def test_xquad_has_the_same_figures_in_inspect_as_in_the_core(tmp_path, shared):
     rows = list({row["input"]: row for row in rows}.values())[:120]
     path = tmp_path / "r.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    core = evaluate(suite="xquad:zh", data=shared / "xquad", responses=path, out=tmp_path / "out")
-    suite = open_suite("xquad:zh", data=shared / "xquad", options={"rows": rows})
     texts = {f"{row['instruction']}\n\n{row['input']}": row["output"] for row in rows}
-    require_same_figures(run(suite_task(suite), answering(texts), tmp_path), core)
+    suite = open_suite("xquad:zh", data=shared / "xquad", options={"rows": rows})
+    part = replace(suite, items=tuple([item for item in suite.items if prompt_text(item) in texts]))
+    assert len(part.items) > 100
+    core = evaluate(suite=part, responses=path, out=tmp_path / "out")
+    require_same_figures(run(suite_task(part), answering(texts), tmp_path), core)
 
 
 def test_seqeval_in_the_original_form_has_the_same_figures_in_inspect_as_in_the_core(tmp_path, shared):
