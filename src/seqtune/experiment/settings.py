@@ -273,11 +273,11 @@ def _for_build(document: Document, section: Mapping[str, Any], at: Location, arm
     """A recipe with that one build, whose keys stand where they were written: at the arm, or in the shared section."""
 
     def moved(places: Mapping[Location, Any]) -> dict[Location, Any]:
-        shared = {
-            at: place for at, place in places.items() if at[:1] == ("build",) and not {*at[1:2]} & arm.build.keys()
+        inherited = {
+            key: place for key, place in places.items() if key[:1] == ("build",) and not {*key[1:2]} & arm.build.keys()
         }
-        own = {("build", *location[len(at) :]): p for location, p in places.items() if location[: len(at)] == at}
-        return shared | own
+        own = {("build", *key[len(at) :]): place for key, place in places.items() if key[: len(at)] == at}
+        return inherited | own
 
     chains = section.get("chains")
     named = [{"chain": one} if isinstance(one, str) else one for one in chains] if isinstance(chains, list) else chains
