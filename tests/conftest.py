@@ -9,6 +9,12 @@ from urllib.request import urlopen
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, settings
+
+# The same examples each time, and no measuring: what fails was broken by the change at hand, and not by luck or load.
+# `pytest --hypothesis-profile=default` looks for others.
+settings.register_profile("same", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("same")
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 

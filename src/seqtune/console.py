@@ -111,6 +111,8 @@ def stages() -> Iterator[Callable[[str, str], None]]:
         start, end = ("\r\x1b[K", "") if live else ("", "\n")
         print(f"{start}{stage}: {text}", end=end, file=sys.stderr, flush=True)
 
-    yield say if shows_progress() else (lambda stage, text: None)
-    if live and shown_stage:
-        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+    try:
+        yield say if shows_progress() else (lambda stage, text: None)
+    finally:  # an error is told on a line of its own
+        if live and shown_stage:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -48,6 +48,12 @@ class Document:
                 return f"{self.source}:{self.lines[location[:end]]}"
         return self.source
 
+    def add(self, section: str, options: Mapping[str, Any]) -> None:
+        """Put options over a section's; one that is no mapping stays as it is, for `check_sections` to refuse."""
+        own = self.values.get(section)
+        if own is None or isinstance(own, dict):
+            self.values[section] = {**(own or {}), **options}
+
 
 def read_recipe(path: str | Path) -> Document:
     """Read a YAML 1.2 recipe.
@@ -105,7 +111,7 @@ def put(document: Document, sets: Sequence[str]) -> Document:
         path, equals, value = text.partition("=")
         if not equals or not path:
             raise RecipeError(f"--set {text!r} is not of the form key=value", fix="for example --set build.seed=7")
-        keys: list[str | int] = [int(key) if key.isdigit() else key for key in path.split(".")]
+        keys: list[str | int] = [int(key) if key.isdecimal() else key for key in path.split(".")]
         _put_value(values, keys, _parse_value(text, value), text)
         given[tuple(keys)] = f"--set {text}"
     return Document(values, document.source, document.lines, given)
@@ -141,12 +147,17 @@ def _put_value(values: Any, keys: list[str | int], value: Any, text: str) -> Non
 
 
 def check_sections(document: Document) -> list[str]:
-    """What is wrong with the top level: keys that are no section."""
-    return [
+    """What is wrong with the top level: keys that are no section, and sections that are no mapping."""
+    unknown = [
         f"{document.place((key,))}: unknown section {key!r}{did_you_mean(str(key), SECTIONS)}"
         f" (known: {', '.join(SECTIONS)})"
         for key in document.values
         if key not in SECTIONS
+    ]
+    return unknown + [
+        f"{document.place((name,))}: {name} is a mapping, this is {shorten(repr(value))}"
+        for name in SECTIONS[1:]
+        if (value := document.values.get(name)) is not None and not isinstance(value, dict)
     ]
 
 
@@ -163,6 +174,11 @@ def check(document: Document, location: Location, value: Any, model: type[Model]
         return model.model_validate(value), []
     except ValidationError as error:
         return None, [_say(document, location, value, model, one) for one in error.errors(include_url=False)]
+
+
+def _check_section(document: Document, section: str, model: type[Model]) -> tuple[Model | None, list[str]]:
+    value = document.values[section]
+    return check(document, (section,), value, model) if isinstance(value, dict) else (None, [])
 
 
 def _say(document: Document, location: Location, value: Any, model: type[BaseModel], detail: Any) -> str:
@@ -240,10 +256,9 @@ def section_options(
         RecipeError: with every problem at once.
     """
     document = read_recipe(recipe) if recipe else Document({})
-    given = {name: value for name, value in options.items() if value is not None}
-    document.values[section] = {**(document.values.get(section) or {}), **given}
+    document.add(section, {name: value for name, value in options.items() if value is not None})
     document = put(document, sets)
-    found, problems = check(document, (section,), document.values[section], model)
+    found, problems = _check_section(document, section, model)
     refuse([*check_sections(document), *problems])
     return {} if found is None else {name: getattr(found, name) for name in found.model_fields_set}
 

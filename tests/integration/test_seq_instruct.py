@@ -222,13 +222,16 @@ def test_an_error_of_an_own_chain_loses_no_finished_row(rows_file, tmp_path):
     assert 0 < len(made(tmp_path / "out")) < 60
 
 
-def test_a_reply_that_cannot_be_read_is_told_so_and_what_it_then_says_is_taken(source, tmp_path):
+@pytest.mark.parametrize(("teacher", "unreadable"), [("mumbling", 60), ("stubborn", 120)])
+def test_a_reply_that_cannot_be_read_is_told_so_twice_and_what_it_then_says_is_taken(
+    source, tmp_path, teacher, unreadable
+):
     built = build(
-        from_=source, chain="seq_instruct", llm="scripted:teachers:mumbling", out=str(tmp_path / "out"),
+        from_=source, chain="seq_instruct", llm=f"scripted:teachers:{teacher}", out=str(tmp_path / "out"),
         store=str(tmp_path / "r.sqlite"), rounds=1,
     )  # fmt: skip
     assert built.failed == 0
-    assert built.teacher["stages"]["grow"]["unreadable"] == 60
+    assert built.teacher["stages"]["grow"]["unreadable"] == unreadable
 
 
 def test_lineage_leads_from_the_read_row_to_the_last_reply(source, mock_server, tmp_path):
@@ -352,11 +355,9 @@ def test_a_wrong_key_stops_the_build_at_once_and_a_planted_key_appears_nowhere(
                 assert SECRET.encode() not in file.read(), name
 
 
-def test_nobody_at_the_address_is_told_soon_and_nothing_is_written(source, tmp_path):
-    started = time.monotonic()
+def test_nobody_at_the_address_is_told_and_nothing_is_written(source, tmp_path):
     with pytest.raises(TeacherError, match="cannot be asked"):
         build(from_=source, chain="seq_instruct", llm="http://127.0.0.1:9/v1#m", out=str(tmp_path / "out"))
-    assert time.monotonic() - started < 20
     assert not (tmp_path / "out").exists()
 
 

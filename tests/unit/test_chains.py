@@ -6,8 +6,7 @@ import pytest
 
 from seqtune.building.gold import find_operation
 from seqtune.evaluation.answers import Answer
-from seqtune.evaluation.run import score_suite
-from seqtune.evaluation.scoring import score_steps
+from seqtune.evaluation.scoring import score_steps, score_suite
 from seqtune.evaluation.suite import GROUP
 from seqtune.evaluation.suites.generated_chains import SINGLES, chains
 from seqtune.evaluation.tax import chain_taxes

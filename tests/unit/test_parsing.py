@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-import time
 
 import msgspec
 import pytest
@@ -513,12 +512,10 @@ HOSTILE += [
 
 @pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
 def test_hostile_texts_of_100_kilobytes_do_not_hang_a_reader(reader):
-    # Not a measurement: what is quadratic takes minutes here, what is linear a second for all of them.
-    begun = time.monotonic()
+    # What is quadratic takes minutes here, which no test is given; what is linear a second for all of them.
     for piece in HOSTILE:
         reader(piece * (100_000 // len(piece)))
         reader(f"#New Instruction#: {piece * (100_000 // len(piece))}")
-    assert time.monotonic() - begun < 60
 
 
 # --- recorded replies ------------------------------------------------------------------------------------------------

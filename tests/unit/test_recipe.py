@@ -8,6 +8,9 @@ from hypothesis import strategies as st
 
 from seqtune.building.engine import plan
 from seqtune.errors import RecipeError
+from seqtune.evaluation.resolution import resolve
+from seqtune.evaluation.settings import EvaluateSettings
+from seqtune.experiment.run import plan_experiment
 from seqtune.recipe import Document, put, read_recipe, section_options, shipped_recipes, write_recipe
 from seqtune.training.settings import TrainSettings
 
@@ -98,6 +101,29 @@ def test_shares_must_make_sense(tmp_path, chains, plain, said):
     assert said in problems(saved(tmp_path, f"build:\n  from: a.jsonl\n  chains: {chains}\n  {plain}\n"))
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("build: [1]\n", "recipe.yaml:1: build is a mapping, this is [1]"),
+        ("name: x\ntrain: foo\n", "recipe.yaml:2: train is a mapping, this is 'foo'"),
+        ("evaluate: 0\n", "recipe.yaml:1: evaluate is a mapping, this is 0"),
+    ],
+)
+def test_a_section_that_is_no_mapping_is_told_by_whoever_reads_it(tmp_path, text, said):
+    path = saved(tmp_path, text)
+    assert said in problems(path, limit=3)
+    for section, model in (("train", TrainSettings), ("evaluate", EvaluateSettings)):
+        with pytest.raises(RecipeError) as caught:
+            section_options(section, model, path, (), {"out": "x"})
+        assert said in str(caught.value)
+
+
+def test_a_chain_is_a_name_wherever_it_is_said(tmp_path):
+    path = saved(tmp_path, "build:\n  from: rows.json\n  chains: [repeat]\n")
+    for sets in ((), ("build.chains=[repeat]",), ("build.chains.0=repeat",), ("build.chains.0.share=1",)):
+        assert [portion.title for portion in plan(path, sets=sets).mix.portions] == ["repeat"]
+
+
 def test_shares_that_are_not_given_divide_the_rest(tmp_path):
     text = "build:\n  from: a\n  chains: [{chain: repeat, share: 0.4}, operations, paraphrase]\n  plain: 0.2\n"
     shares = [choice.share for choice in plan(saved(tmp_path, text)).mix.portions]
@@ -137,9 +163,24 @@ def test_a_missing_recipe_names_the_near_ones(tmp_path):
         read_recipe(tmp_path / "recipes.yaml")
 
 
-@pytest.mark.parametrize("name", [name for name in shipped_recipes() if "build" in read_recipe(name).values])
-def test_every_shipped_recipe_is_valid_and_can_be_named(name):
-    assert plan(name, from_="rows.jsonl", parallel="rows.en.jsonl").mix.portions
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_every_section_of_every_shipped_recipe_is_valid_and_can_be_named(name):
+    checked = {
+        "build": lambda: plan(name, from_="rows.jsonl", parallel="rows.en.jsonl").mix.portions,
+        "train": lambda: section_options("train", TrainSettings, name, (), {"dataset": "rows.jsonl", "out": "run"}),
+        "evaluate": lambda: resolve(**evaluation(name)),
+        "experiment": lambda: plan_experiment(name).matched,
+    }
+    sections = read_recipe(name).values.keys() - {"name"}
+    assert sections
+    assert all(checked[section]() for section in sections)
+
+
+def evaluation(name):
+    found = section_options("evaluate", EvaluateSettings, name, (), {"model": "m", "out": "run"})
+    return {"suite": "chains", **{key: found.pop(key) for key in ("model", "out", "suite") if key in found}} | {
+        "options": found
+    }
 
 
 values = st.recursive(

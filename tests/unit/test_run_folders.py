@@ -1,19 +1,28 @@
 """What stands in the folder of an evaluation is its own: nothing of another run, model or file is read as such."""
 
+import json
+
 import msgspec
 import pytest
 
+from seqtune.building.engine import build
 from seqtune.data.example import Example, Step
 from seqtune.data.lock import locked
 from seqtune.data.writer import write
 from seqtune.errors import RecipeError, RunFolderError
 from seqtune.evaluation.answering import Answering, answer_key, identity_of
 from seqtune.evaluation.answers import Answer
+from seqtune.evaluation.construction import build_seqeval
+from seqtune.evaluation.intake import read_answers
+from seqtune.evaluation.judging.preferring import prefer
+from seqtune.evaluation.judging.trial import judge_check
 from seqtune.evaluation.ledger import open_ledger, read_records
-from seqtune.evaluation.run import evaluate, read_answers
+from seqtune.evaluation.run import evaluate
 from seqtune.evaluation.scoring import Scored
+from seqtune.evaluation.standard import evaluate_by_harness
 from seqtune.evaluation.suite import Suite, open_suite
 from seqtune.evaluation.suites.generated_chains import chains
+from seqtune.experiment.run import run_experiment
 
 SUITE = chains((1, 2), per_length=5)
 
@@ -81,6 +90,40 @@ def test_two_commands_do_not_write_one_folder_at_once(tmp_path):
     assert run(tmp_path, "a").answered == 10
 
 
+def write_build(folder):
+    write([Example("Say hi.", "", "Hi!")], folder / "rows.jsonl")
+    build(from_=str(folder / "rows.jsonl"), chain="operations", unfit="plain", out=str(folder / "out"))
+
+
+def write_preferences(folder):
+    for name in ("one", "two"):
+        (folder / name).mkdir()
+        run(folder / name, "a")
+    prefer([folder / "one" / "out", folder / "two" / "out"], judge="scripted:builtins:str", out=folder / "out")
+
+
+def write_experiment(folder):
+    arms = {"a": {"dataset": "a.jsonl"}, "b": {"dataset": "b.jsonl"}}
+    run_experiment({"experiment": {"arms": arms}}, out=str(folder / "out"))
+
+
+WRITERS = {
+    "build": write_build,
+    "compare": write_preferences,
+    "judge-check": lambda folder: judge_check(str, out=folder / "out", items=1),
+    "build-seqeval": lambda folder: build_seqeval(folder / "rows.jsonl", out=folder / "out", llm=str),
+    "harness": lambda folder: evaluate_by_harness("m", "lm_eval:arc", folder / "out", {}, overwrite=False),
+    "experiment": write_experiment,
+}
+
+
+@pytest.mark.parametrize("writer", WRITERS.values(), ids=WRITERS)
+def test_no_command_writes_where_another_one_is_at_work(tmp_path, writer):
+    with locked(tmp_path / "out"), pytest.raises(RunFolderError, match="another process is at work here"):
+        writer(tmp_path)
+    assert [*(tmp_path / "out").iterdir()] == []
+
+
 class Full:
     """A file on a full disk: it takes a part of what is written, then nothing."""
 
@@ -119,9 +162,30 @@ def test_rows_that_are_no_items_are_told_and_a_file_takes_no_option_of_a_suite(t
         open_suite(path, options={"steps": [1]})
 
 
-def test_a_word_that_is_no_phase_is_refused(tmp_path):
-    with pytest.raises(RecipeError, match="phase is 'anwser'; did you mean 'answer'"):
-        run(tmp_path, "a", phase="anwser")
+def summary_of(folder):
+    return json.loads((folder / "run.json").read_text("utf-8"))
+
+
+def test_a_run_can_be_asked_for_again_from_what_its_folder_says(tmp_path):
+    given = {"steps": [1, 2], "per_length": 3, "seed": 5, "told": True}
+    items = open_suite("chains", options=given).items
+    path = answered(tmp_path / "a" / "answers.jsonl", {item.id: item.output for item in items})
+    evaluate(suite="chains", responses=path, out=tmp_path / "out", by_length=2, **given)
+    first = summary_of(tmp_path / "out")
+    settings = first["settings"]
+    assert settings["options"].items() >= {**given, "by_length": 2, "wordings": "known"}.items()
+    evaluate(suite=settings["suite"], responses=path, out=tmp_path / "again", **settings["options"])
+    assert summary_of(tmp_path / "again")["fingerprint"] == first["fingerprint"]
+    evaluate(phase="judge", out=tmp_path / "out")
+    assert summary_of(tmp_path / "out")["settings"] == settings
+
+
+def test_the_same_items_are_the_same_run_however_they_were_asked_for(tmp_path):
+    run(tmp_path, "a", suite=chains(), phase="answer")
+    before = summary_of(tmp_path / "out")["fingerprint"]
+    path = tmp_path / "a" / "answers.jsonl"
+    evaluate(suite="chains", responses=path, out=tmp_path / "out", steps=(1, 2, 3), options={"seed": 0})
+    assert summary_of(tmp_path / "out")["fingerprint"] == before
 
 
 def test_two_items_of_one_prompt_have_verdicts_of_their_own(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
@@ -29,10 +29,10 @@ from seqtune.building.flow import (
     taught_outcomes,
 )
 from seqtune.building.mix import THOUGHTS, Mix
-from seqtune.building.settings import ONLY_RUNNING, BuildSettings, check_build, describe
+from seqtune.building.settings import ONLY_RUNNING, BuildSettings, check_build, describe, name_chains
 from seqtune.building.tokens import count_tokens
 from seqtune.data.example import Example
-from seqtune.data.folder import check_folder, claim_folder, replacing, versions, write_summary
+from seqtune.data.folder import check_folder, replacing, versions, working_in, write_summary
 from seqtune.data.reader import read
 from seqtune.errors import RecipeError
 from seqtune.llm.endpoint import named_model
@@ -104,11 +104,8 @@ def plan(recipe: str | Path | Mapping[str, Any] | None = None, *, sets: tuple[st
     given = {name.rstrip("_"): value for name, value in options.items() if value is not None}
     if one_or_more := given.pop("chain", None):
         given["chains"] = [one_or_more] if isinstance(one_or_more, str | dict) else [*one_or_more]
-    section = document.values.get("build")
-    section = {**section, **given} if isinstance(section, dict) else given
-    if isinstance(names := section.get("chains"), list):
-        section["chains"] = [{"chain": entry} if isinstance(entry, str) else entry for entry in names]
-    document.values["build"] = section
+    document.add("build", given)
+    document.values["build"] = name_chains(document.values["build"])  # so that --set can go into each
     document = put(document, sets)
     settings, mix, problems = check_build(document)
     refuse([*check_sections(document), *problems])
@@ -175,15 +172,12 @@ def _build(planned: Plan, overwrite: bool, on_progress: OnProgress | None, on_de
         first = [*islice(made, 1)]  # a source or a table that cannot be read is told before the folder is touched
         if halt.error and not first:
             raise halt.error
-        claim_folder(planned.out, **claimed, overwrite=overwrite)
-        names = ("examples", "skipped", "failed", *(["control"] if settings.control != "none" else []))
-        files = {name: stack.enter_context(replacing(planned.out / f"{name}.jsonl")) for name in names}
-        for outcome in chain(first, made):
-            _file_away(outcome, files)
-    control = _control(planned, counts, finished=not halt)
-    built = _finish(planned, counts, control, time.perf_counter() - started, finished=not halt)
-    write_recipe({"build": values}, planned.out / "recipe.yaml")
-    write_summary(planned.out, {**claimed, **summarise(built)})
+        stack.enter_context(working_in(planned.out, **claimed, overwrite=overwrite))
+        _write_rows(planned, chain(first, made))
+        control = _control(planned, counts, finished=not halt)
+        built = _finish(planned, counts, control, time.perf_counter() - started, finished=not halt)
+        write_recipe({"build": values}, planned.out / "recipe.yaml")
+        write_summary(planned.out, {**claimed, **summarise(built)})
     if halt.error:
         raise halt.error
     return built
@@ -197,6 +191,14 @@ def _telling(made: Iterator[Outcome], counts: Counts, on_progress: OnProgress | 
 
 
 _encode = msgspec.json.Encoder().encode
+
+
+def _write_rows(planned: Plan, made: Iterable[Outcome]) -> None:
+    names = ("examples", "skipped", "failed", *(["control"] if planned.settings.control != "none" else []))
+    with ExitStack() as stack:
+        files = {name: stack.enter_context(replacing(planned.out / f"{name}.jsonl")) for name in names}
+        for outcome in made:
+            _file_away(outcome, files)
 
 
 def _file_away(outcome: Outcome, files: Mapping[str, IO[bytes]]) -> None:

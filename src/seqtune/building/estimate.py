@@ -21,7 +21,7 @@ import msgspec
 
 from seqtune.building.draft import CHOICES
 from seqtune.building.engine import Plan
-from seqtune.building.flow import Counts, judge_price, open_teachers, source_rows, teacher_price
+from seqtune.building.flow import Counts, open_teachers, price_in, source_rows
 from seqtune.building.mix import transform
 from seqtune.building.rehearsal import answer, first_text, prompt_name
 from seqtune.building.teaching import NoAnswer, StageCounts, Tally, Teachers, Unreadable
@@ -123,7 +123,7 @@ def estimate(planned: Plan, *, sample_rows: int = 0) -> Estimate:
     scale = rows / max(len(sample), 1)
 
     def priced(name: str, requests: Range, read: Range, written: Range) -> StageEstimate:
-        price = judge_price(settings) if name == "judge" else teacher_price(settings)
+        price = price_in(settings, (settings.judge if name == "judge" else "") or settings.llm)
         return StageEstimate(requests, read, written, _cost_usd(price, read, written))
 
     if sample_rows:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from seqtune.building.contamination import load_overlap
 from seqtune.building.gold import Skip
-from seqtune.building.mix import Made, Mix, take_thought, transform
+from seqtune.building.mix import Made, Mix, open_tables, take_thought, transform
 from seqtune.building.near import NearSet
 from seqtune.building.prompting import few_shot_order
 from seqtune.building.settings import BuildSettings, ThoughtSettings
@@ -30,8 +30,7 @@ from seqtune.data.reader import rows
 from seqtune.errors import DataError, shorten
 from seqtune.llm.asking import Teacher, each_in_order, open_teacher
 from seqtune.llm.budget import Budget, Meter, Price, Spent, together
-from seqtune.llm.endpoint import named_model
-from seqtune.llm.prices import find_price, parse_price
+from seqtune.llm.prices import price_of
 from seqtune.llm.reply import Stopped
 
 DUPLICATE = "the same row, with the same own id, stands earlier"
@@ -145,9 +144,10 @@ def outcomes(
     """What becomes of each row, without a teacher; counts along.
 
     Raises:
-        DataError: the source cannot be read; with `strict`, at the first bad row.
+        DataError: a source or a file beside it cannot be read; with `strict`, at the first bad row.
         TeacherError: a chain asks a teacher.
     """
+    open_tables(mix)
     overlap = _overlap(settings)
     made = _untaught(settings, mix, counts, overlap, on_detect)
     return _with_thoughts(made, settings, counts, overlap, on_detect)
@@ -324,10 +324,11 @@ def taught_outcomes(
     what is on its way gets `GRACE_S` to come back, and rows that are not at their end then are left out.
 
     Raises:
-        DataError: the source cannot be read; with `strict`, at the first bad row.
+        DataError: a source or a file beside it cannot be read; with `strict`, at the first bad row.
         TeacherError: the teacher cannot be asked as it was named.
         StoreError: the reply store cannot be used.
     """
+    open_tables(mix)
     overlap = _overlap(settings)
     made = _taught(settings, mix, counts, halt, overlap, on_detect, on_progress)
     return _with_thoughts(made, settings, counts, overlap, on_detect)
@@ -476,32 +477,13 @@ def _budget(settings: BuildSettings, spec: str | list[str]) -> Budget:
         requests=settings.max_requests,
         tokens=settings.max_tokens,
         cost_usd=settings.max_cost,
-        price=judge_price(settings) if spec == settings.judge else teacher_price(settings),
+        price=price_in(settings, spec),
     )
 
 
-def teacher_price(settings: BuildSettings) -> Price | None:
-    """The price that was given, or else the teacher's in the table; None where it is unknown."""
-    return _for_batches(settings, _given_price(settings) or _listed_price(settings.llm))
-
-
-def judge_price(settings: BuildSettings) -> Price | None:
-    """The judge's price in the table, or else the one that was given."""
-    listed = _listed_price(settings.judge or settings.llm)
-    return _for_batches(settings, listed or _given_price(settings)) if settings.judge else teacher_price(settings)
-
-
-def _given_price(settings: BuildSettings) -> Price | None:
-    return parse_price(settings.price) if settings.price else None
-
-
-def _listed_price(spec: str | list[str]) -> Price | None:
-    named = named_model(spec)
-    return find_price(named.model, named.url)
-
-
-def _for_batches(settings: BuildSettings, price: Price | None) -> Price | None:
-    """Batches cost half."""
+def price_in(settings: BuildSettings, llm: str | list[str]) -> Price | None:
+    """What the teacher or the judge of a build costs, see `price_of`; in batches half of it."""
+    price = price_of(llm, settings.price)
     return Price(price.input_usd / 2, price.output_usd / 2) if price and settings.batch else price
 
 

@@ -66,7 +66,15 @@ async def tasks(
     column: str = "paraphrase",
     language: str = "English",
 ) -> Example | Skip:
-    """Named steps in order: operations, what a teacher writes (summarise, ...), and `answer`, the row's own task."""
+    """Named steps in order: operations, what a teacher writes (summarise, ...), and `answer`, the row's own task.
+
+    Args:
+        steps: their names, in order, e.g. [repeat, answer, count_words]; without `answer` it comes last. Those before
+            it are done on the row's input, those after it on its answer.
+        paraphrases: a file of rows with paraphrases of the inputs, for a step "paraphrase" before the task.
+        column: where a paraphrase stands, in the row itself or in that file.
+        language: what a step "translate" translates into.
+    """
     names = [*steps] if "answer" in steps else [*steps, "answer"]
     at = names.index("answer")
     if unfit := _unfit(example, needs_input=at > 0):
@@ -99,7 +107,12 @@ async def repeat(example: Example, means: Means) -> Example | Skip:
 async def paraphrase(
     example: Example, means: Means, *, paraphrases: TableFile = "", column: str = "paraphrase"
 ) -> Example | Skip:
-    """First paraphrase the input, then do the row's task; paraphrases come from a column, a file, or a teacher."""
+    """First paraphrase the input, then do the row's task; paraphrases come from a column, a file, or a teacher.
+
+    Args:
+        paraphrases: a file of rows with paraphrases of the inputs; `build.paraphrases` says it for all chains.
+        column: where a paraphrase stands, in the row itself or in that file.
+    """
     return await tasks(example, means, steps=("paraphrase",), paraphrases=paraphrases, column=column)
 
 
@@ -112,7 +125,15 @@ async def translate(
     language: str = "English",
     input_language: str = "",
 ) -> Example | Skip:
-    """First translate the input, then do the row's task; the translation comes from a parallel file or a teacher."""
+    """First translate the input, then do the row's task; the translation comes from a parallel file or a teacher.
+
+    Args:
+        parallel: the same rows in the other language, matched by id or by place; `build.parallel` says it for all
+            chains.
+        language: what is translated into.
+        input_language: of a teacher: put the input into this language, and ask for its translation back, so that the
+            right one is known. Rows in one language become translate-then-answer rows so.
+    """
     if unfit := _unfit(example, needs_input=True):
         return unfit
     if not parallel:
@@ -158,7 +179,13 @@ def translate_query(
     language: str = "English",
     source_language: str = "",
 ) -> Example | Skip:
-    """A query without input: translate it into the language of the parallel file, then answer it there."""
+    """A query without input: translate it into the language of the parallel file, then answer it there.
+
+    Args:
+        parallel: the same rows in the other language, matched by id or by place.
+        language: that of the parallel file.
+        source_language: that of the row, where half of the requests are to be written in it.
+    """
     if unfit := _unfit(example, needs_input=False):
         return unfit
     if example.input:
@@ -198,7 +225,13 @@ def around(
     where: Literal["before", "after", "both"] = "both",
     only: Sequence[str] = (),
 ) -> Example | Skip:
-    """Verifiable operations before (on the input) or after (on the answer) the row's own task; `steps` counts all."""
+    """Verifiable operations before (on the input) or after (on the answer) the row's own task; `steps` counts all.
+
+    Args:
+        steps: how many there are, the row's own task included; or the fewest and the most, e.g. [2, 3].
+        where: the operations stand "before" the task, "after" it, or where it falls ("both").
+        only: names of the operations to draw from; by default all.
+    """
     if unfit := _unfit(example, needs_input=where == "before"):
         return unfit
     extra = _draw_steps(steps, means) - 1
@@ -228,7 +261,13 @@ def _surrounded(
 def operations_only(
     example: Example, means: Means, *, steps: Steps = (1, 3), only: Sequence[str] = (), dependent: bool = True
 ) -> Example | Skip:
-    """Verifiable operations on the input in place of the row's own task, each on the result of the one before."""
+    """Verifiable operations on the input in place of the row's own task, each on the result of the one before.
+
+    Args:
+        steps: how many there are; or the fewest and the most, e.g. [1, 3].
+        only: names of the operations to draw from; by default all.
+        dependent: each works on the result of the one before it; else all work on the input.
+    """
     if example.turns or not example.input:
         return Skip("the row has no input")
     count, candidates, noun = _draw_steps(steps, means), _candidates(only), _noun(means)
@@ -273,7 +312,7 @@ WRITTEN = {
     ),
     "keywords": _Writing(("list the keywords of {it}", "name the most important words of {it}"), "Keywords"),
     "translate": _Writing(
-        ("translate {it} into {language}", "give {article} {language} translation of {it}", "put {it} into {language}"),
+        ("translate {it} into {language}", "give a translation of {it} into {language}", "put {it} into {language}"),
         "Translation into {language}",
     ),
 }
@@ -318,12 +357,8 @@ def _part(
     writing = WRITTEN[name]
     ask = writing.asks[int(means.rng.random() * len(writing.asks))]
     label = writing.label.format(language=language)
-    return Part(ask.format(it=noun, language=language, article=_article(language)), result, label, kind)
+    return Part(ask.format(it=noun, language=language), result, label, kind)
 
 
 def _noun(means: Means) -> str:
     return INPUT_NOUNS[int(means.rng.random() * len(INPUT_NOUNS))]
-
-
-def _article(language: str) -> str:
-    return "an" if language[:1] in tuple("AEIOU") else "a"

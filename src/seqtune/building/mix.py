@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import isawaitable
 from typing import Any, Literal, NamedTuple
@@ -12,9 +12,8 @@ from msgspec import structs
 
 from seqtune.building.gold import Skip
 from seqtune.building.style import Style
-from seqtune.building.table import open_table
 from seqtune.building.teaching import Line, Teachers
-from seqtune.building.weaving import Chain, Means
+from seqtune.building.weaving import Chain, Means, Table, TableFile
 from seqtune.data.example import Example, Origin
 
 PLAIN = "plain"
@@ -40,12 +39,14 @@ class Mix:
     Args:
         unfit: what becomes of a row that none of them fits: skipped, or kept as a plain row.
         seed: of every draw.
+        table: the rows of a file beside the input, by its path; read once for a build.
         direct: chains that ask a teacher also get its answer to the row as it is, for the control set.
     """
 
     portions: Sequence[Portion]
     unfit: Literal["skip", "plain"]
     seed: int
+    table: Callable[[str], Table]
     direct: bool = False
 
 
@@ -55,6 +56,18 @@ class Made(NamedTuple):
     title: str
     example: Example
     control: Example | None = None
+
+
+def open_tables(mix: Mix) -> None:
+    """Read every file beside the input that the mix names: what is wrong with one is told before anything is asked.
+
+    Raises:
+        DataError: one cannot be read, or its rows cannot be matched.
+    """
+    for portion in mix.portions:
+        for name, option in portion.chain.options.items():
+            if option.annotation == TableFile and (path := portion.options.get(name)):
+                mix.table(path)
 
 
 async def transform(example: Example, mix: Mix, teachers: Teachers | None = None) -> Made | Skip:
@@ -88,7 +101,7 @@ def _means(portion: Portion, example: Example, mix: Mix, teachers: Teachers | No
         mix.seed,
         portion.style,
         portion.dialogue,
-        open_table,
+        mix.table,
         Line(teachers, portion.title),
         mix.direct,
     )

@@ -337,7 +337,7 @@ async def _respond(row: Example, way: _Way, attempt: int = 0) -> str:
 
 async def _verified(row: Example, answer: str, way: _Way) -> tuple[Step, ...]:
     """The steps with their verdicts: a program's where one can tell, else the judge's, whose quotes are looked up."""
-    verdicts = [find_result(step, answer) for step in row.steps]
+    verdicts = [find_result(step, answer, given=row.input, steps=len(row.steps)) for step in row.steps]
     if None not in verdicts:
         return _with_verdicts(row.steps, verdicts)
     mark = f"----- {way.means.key:016x} -----"  # the answer's writer cannot know it, so cannot close it

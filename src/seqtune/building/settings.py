@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache, partial
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -11,6 +12,7 @@ from seqtune.building.gates import gates
 from seqtune.building.gold import operations
 from seqtune.building.manual import WRITTEN
 from seqtune.building.mix import PLAIN, THOUGHTS, Mix, Portion
+from seqtune.building.table import open_table
 from seqtune.building.weaving import Chain, chains
 from seqtune.errors import did_you_mean
 from seqtune.recipe import Document, Location, Strict, check, options_model
@@ -141,9 +143,9 @@ ONLY_RUNNING = frozenset({"store", "concurrency", "adaptive", "timeout_s", "batc
 
 def check_build(document: Document) -> tuple[BuildSettings | None, Mix | None, list[str]]:
     """The `build:` section as settings and mix, and every problem in it at once."""
-    section = document.values.get("build")
-    if not isinstance(section, dict):
-        return None, None, [f"{document.place(('build',))}: a build needs a section 'build:' with 'from' and 'chains'"]
+    section = name_chains(document.values.get("build"))
+    if not isinstance(section, dict):  # which `check_sections` tells
+        return None, None, []
     thoughts, problems = _check_thoughts(document, section)
     settings, more = check(document, ("build",), {**section, "thoughts": thoughts}, BuildSettings)
     problems += more
@@ -159,7 +161,15 @@ def check_build(document: Document) -> tuple[BuildSettings | None, Mix | None, l
     if problems or settings is None:
         return settings, None, problems
     shared, problems = _share_out(portions, settings.plain, document)
-    return settings, Mix(tuple(shared), settings.unfit, settings.seed, settings.control == "direct"), problems
+    table = cache(partial(open_table, sources=len(settings.sources)))
+    return settings, Mix(tuple(shared), settings.unfit, settings.seed, table, settings.control == "direct"), problems
+
+
+def name_chains(section: Any) -> Any:
+    """The section with a mapping in the place of each chain that is a name alone."""
+    if not isinstance(section, dict) or not isinstance(given := section.get("chains"), list):
+        return section
+    return {**section, "chains": [{"chain": entry} if isinstance(entry, str) else entry for entry in given]}
 
 
 def _check_thoughts(document: Document, section: Mapping[str, Any]) -> tuple[ThoughtSettings | None, list[str]]:

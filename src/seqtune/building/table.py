@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 
 from seqtune.data.example import Example
 from seqtune.data.reader import read
@@ -20,19 +19,23 @@ class RowTable:
     by_row: Mapping[int, Example]
 
     def match(self, example: Example) -> Example | None:
-        """The row with the same own id; where either file has no ids, the row at the same place."""
+        """The row with the same own id; where either has none, the row at the same place, of one source."""
         own_id = example.meta.get("id")
         if self.by_id and own_id is not None:
             return self.by_id.get(str(own_id))
         return self.by_row.get(example.origin[0].row) if example.origin else None
 
 
-@cache
-def open_table(path: str) -> RowTable:
+def open_table(path: str, *, sources: int = 1) -> RowTable:
     """Read a file of rows to match others with.
 
+    Args:
+        path: of the file.
+        sources: of the rows to match; where there are several, places start again in each and tell nothing.
+
     Raises:
-        DataError: no row can be read, or two rows have the same own id, so that a match could be the wrong one.
+        DataError: no row can be read, or a match could be the wrong one: two rows have the same own id, or none has
+            one and there are several sources.
     """
     by_id: dict[str, Example] = {}
     by_row: dict[int, Example] = {}
@@ -49,4 +52,7 @@ def open_table(path: str) -> RowTable:
             )
     if not by_row:
         raise DataError("no row could be read", where=path, fix="check the file; it must hold instruction rows")
-    return RowTable(path, by_id, by_row)
+    if sources > 1 and not by_id:
+        what = f"its rows have no id, and by place they cannot be matched with the rows of {sources} sources"
+        raise DataError(what, where=path, fix="give both files an 'id' column")
+    return RowTable(path, by_id, by_row if sources == 1 else {})

@@ -158,10 +158,13 @@ class Line:
             Unreadable: `read` gave None for every reply.
         """
         messages, key, text = _messages(said), "", ""
-        for _ in range(TRIES):
+        for attempt in range(TRIES):
             # Told, and not only asked again: at temperature 0 the same question gets the same reply.
             again = (Message("assistant", text), user(render("refused", reason=UNREADABLE))) if text else ()
-            text, key = await self._ask((*messages, *again), stage, sampling or Sampling(), schema, judge=judge)
+            # Numbered, for the same reply to the same complaint must not come from the store.
+            text, key = await self._ask(
+                (*messages, *again), stage, sampling or Sampling(), schema, attempt=attempt, judge=judge
+            )
             if (found := read(text)) is not None:
                 return found, text
             self.tally.stages[stage].unreadable += 1

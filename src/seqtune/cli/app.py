@@ -51,7 +51,11 @@ def version(
 
 
 def main() -> None:
-    """Run the command line: exit 0, 2 for what the user can mend, 130 when stopped."""
+    """Run the command line.
+
+    Exit 0; 1 where a build made no example; 2 for what the user can mend; 3 where an evaluation has no headline; 130
+    when stopped; 141 where the reader of the output is gone.
+    """
     console.set_mode()
     try:
         app()

@@ -125,14 +125,14 @@ def build(
         )
     _show(built)
     console.result_json(engine.summarise(built))
-    if built.failed and not built.examples:
-        console.complain("no row became an example")
-        raise typer.Exit(1)
     if not built.finished:
         console.complain(
             f"stopped: {built.read:,} rows are written, every reply is kept; the same command goes on from here"
         )
         raise typer.Exit(130)
+    if not built.examples:
+        console.complain(f"no row became an example: {built.skipped:,} are skipped and {built.failed:,} failed")
+        raise typer.Exit(1)
 
 
 def _one_or_many(values: list[str] | None) -> str | list[str] | None:

@@ -12,10 +12,25 @@ from typing import IO, Any
 import msgspec
 
 from seqtune import __version__
+from seqtune.data.lock import locked
 from seqtune.errors import RunFolderError
 
 SUMMARY = "run.json"
+SEAL = "made_of.json"  # in each run folder of an experiment: the hash of all that its run was made of
 PARTIAL = ".partial"
+
+
+@contextmanager
+def working_in(path: Path, command: str, fingerprint: str, *, overwrite: bool = False) -> Iterator[None]:
+    """Claim the folder, see `claim_folder`, and have it to oneself until the run is over.
+
+    Raises:
+        RunFolderError: it is a file, it holds other things, or another process is at work there.
+    """
+    check_folder(path, command, fingerprint, overwrite=overwrite)  # before the lock, which makes the folder
+    with locked(path):
+        claim_folder(path, command, fingerprint, overwrite=overwrite)
+        yield
 
 
 def claim_folder(path: Path, command: str, fingerprint: str, *, overwrite: bool = False) -> None:

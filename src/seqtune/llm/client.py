@@ -111,17 +111,26 @@ async def open_client(
     Raises:
         TeacherError: the key file cannot be read.
     """
-    share = max(1, -(-concurrency // len(endpoints)))
-    floor = max(1, share // FLOOR_SHARE) if adaptive else None
     keys = [find_key(endpoint.url, key_file=key_file) for endpoint in endpoints]
     connector = _Connector(limit=0, keepalive_timeout=60)
     # No redirects and no cookies: what is sent goes to the address that was named, and to no other.
     async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
         lines = [
-            Line(partial(_post, session, URL(f"{endpoint.url}/chat/completions"), key), Throttle(share, floor=floor))
-            for endpoint, key in zip(endpoints, keys, strict=True)
+            Line(partial(_post, session, URL(f"{endpoint.url}/chat/completions"), key), _throttle(share, adaptive))
+            for endpoint, key, share in zip(endpoints, keys, dealt_out(concurrency, len(endpoints)), strict=True)
+            if share  # with less than one request an address, the last are left out
         ]
         yield Client(lines, patience or Patience(), lambda: connector.reached).ask
+
+
+def dealt_out(most: int, among: int) -> list[int]:
+    """Shares of a whole, as equal as can be: 4 among 3 are 2, 1 and 1."""
+    share, over = divmod(most, among)
+    return [share + (i < over) for i in range(among)]
+
+
+def _throttle(most: int, adaptive: bool) -> Throttle:
+    return Throttle(most, floor=max(1, most // FLOOR_SHARE) if adaptive else None)
 
 
 class _Connector(aiohttp.TCPConnector):

@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from seqtune.errors import RecipeError
 from seqtune.llm.budget import Price
+from seqtune.llm.endpoint import named_model
 
 SAMPLE_TOKENS = 1000  # small, so that where long prompts cost more the usual price is taken
 LOCAL_ENDINGS = (".localhost", ".local", ".internal", ".lan")
+
+
+def price_of(llm: str | Sequence[str], given: str | None) -> Price | None:
+    """The price that was given, or else the model's in the table; None where it is unknown.
+
+    Args:
+        llm: how the model was named; several addresses are of one model.
+        given: "0.15,0.60", see `parse_price`.
+
+    Raises:
+        RecipeError: what was given is no price.
+    """
+    if given:
+        return parse_price(given)
+    named = named_model(llm)
+    return find_price(named.model, named.url)
 
 
 def find_price(model: str, url: str = "") -> Price | None:

@@ -156,15 +156,28 @@ class Store:
         return others
 
     def close(self) -> None:
-        """Commit what still waits, and close the file."""
-        with _said_of(self.path):
-            if self._committed is not None:
-                self._writing.execute(f"PRAGMA busy_timeout = {int(TURN_S * 1000)}")
-                others, committed = self._write(self._group), self._committed
-                self._group, self._committed = [], None
-                committed.set_result(others)
+        """Commit what still waits, and close the file.
+
+        Raises:
+            StoreError: what waits cannot be written.
+        """
+        group, committed = self._group, self._committed
+        self._group, self._committed = [], None
+        try:
+            if committed is not None:
+                committed.set_result(self._write_in_the_end(group))
+        except StoreError as error:  # those who wait must hear of it
+            if committed is not None:
+                committed.set_exception(error)
+            raise
+        finally:
             self._reading.close()
             self._writing.close()
+
+    def _write_in_the_end(self, group: list[tuple[Asked, Reply | Failed]]) -> dict[str, Reply]:
+        with _said_of(self.path):
+            self._writing.execute(f"PRAGMA busy_timeout = {int(TURN_S * 1000)}")
+            return self._write(group)
 
 
 def open_connection(path: Path, *, must_exist: bool = False) -> sqlite3.Connection:
