@@ -1,7 +1,8 @@
 """What the preference stage moves: the demo's model before and after it, beside training on as many right rows.
 
 Two starts, for the two things that go wrong. "unsure" has seen too few rows to get its words right. "careless" has seen
-enough, but in half of its chains a step was dropped, swapped or merged: what a teacher writes whom nobody checks.
+enough, but in half of its chains a step was dropped, swapped or merged: what a teacher writes whom nobody checks. The
+pairs of DPO hold these three damages, too; `seqtune demo --long` has pairs in which a step is dropped or added.
 `SEEDS=0,1,2 python -m bench preference` gives three seeds; one takes about seven minutes of a core.
 """
 
@@ -30,7 +31,8 @@ LONGEST_ANSWER = 96  # tokens
 STARTS = {"unsure": (600_000, 0.0), "careless": (1_000_000, 0.5)}  # tokens, share of chains with a damaged answer
 PAIRED = 3_000  # rows of one to three steps, of which two in three bear a pair: 125 steps
 ASKED = 1_600  # 200 steps
-PAIRS: Mapping[str, Any] = {"method": "dpo", "schedule": "linear"}
+CARELESS = ["drop_step", "swap_steps", "merge_steps"]
+PAIRS: Mapping[str, Any] = {"method": "dpo", "damages": CARELESS, "schedule": "linear"}
 ARMS: Mapping[str, tuple[int, Mapping[str, Any]]] = {
     "as many right rows": (PAIRED, {"learning_rate": 1e-4, "trl": {"loss_type": ["sft"]}, **PAIRS}),
     "DPO": (PAIRED, {"learning_rate": 1e-5, "likelihood": 0.0, **PAIRS}),
@@ -64,7 +66,7 @@ def _rows(maker: ChainMaker, count: int, rng: Random) -> list[Example]:
 
 
 def _careless(row: Example, seed: int) -> Example:
-    made = spoil(row, seed=seed)
+    made = spoil(row, seed=seed, kinds=CARELESS)
     return structs.replace(row, output=made.answer) if isinstance(made, Damaged) else row
 
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from seqtune.evaluation.suite import Suite
     from seqtune.experiment.run import run_experiment
     from seqtune.report.page import write_report
-    from seqtune.training.run import Training, train
+    from seqtune.training.outcome import Training
+    from seqtune.training.run import train
 
 __version__ = "0.1.0"
 
@@ -39,7 +40,7 @@ _HOME = {
     "Skip": "building.gold",
     "Step": "data.example",
     "Suite": "evaluation.suite",
-    "Training": "training.run",
+    "Training": "training.outcome",
     "build": "building.engine",
     "chain": "building.weaving",
     "chains": "building.weaving",

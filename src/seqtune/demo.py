@@ -30,17 +30,22 @@ from seqtune.evaluation.suites.generated_chains import WORD_OPERATIONS, ChainMak
 from seqtune.experiment.results import Results, gather
 from seqtune.experiment.rows import make_tokenizer
 from seqtune.experiment.table import write_results
-from seqtune.experiment.trials import Outcome, Say, Trial, carry_out
+from seqtune.experiment.trials import Say, Trial, TrialOutcome, carry_out
 from seqtune.training.model import PACKAGES, require_packages
 from seqtune.training.words import pieces
 
 LONGEST_ANSWER = 96  # tokens; the longest right one has about 40
 ARMS: Mapping[str, Sequence[int]] = {"it": (1,), "sit": (1, 2, 3)}  # the numbers of steps that each is trained on
 LONG_ARMS: Mapping[str, Sequence[int]] = {"it": (1,), "sit2": (1, 2), "sit3": (1, 2, 3)}
-PREFERRING = "sit3-dpo"  # goes on from "sit3"
-PREFERRED_STEPS = (2, 3)
-# Not tuned on this table: it is what moved the demo's model most in bench/preference.py, on other damages.
-PREFERENCE: Mapping[str, Any] = {"method": "dpo", "damages": ["drop_step"], "learning_rate": 1e-4, "likelihood": 4.0}
+# What goes on from an arm of those, and how: on the same right rows, in as many steps of as many rows at the same rate,
+# as they are ("more") or each beside a damaged one ("dpo"). sit3 has little left to gain; sit2 leaves out each third
+# step. Rate and likelihood were chosen on other rows of seed 0, of 1e-4 and 3e-4, 1 and 4: see docs/results.md.
+FURTHER = {f"{arm}-{way}": (arm, way) for arm in ("sit2", "sit3") for way in ("more", "dpo")}
+FURTHER_STEPS = (1, 2, 3)
+WAYS: Mapping[str, Mapping[str, Any]] = {
+    "more": {"learning_rate": 3e-4, "rows_per_step": 16},
+    "dpo": {"learning_rate": 3e-4, "rows_per_step": 16, "method": "dpo", "likelihood": 4.0},
+}
 UNSEEN_PAIRS = 6
 SEEN, UNSEEN, LONGER = "seen pairs", "unseen pairs", "more steps than trained"
 KINDS = ((SEEN, 1), (SEEN, 2), (SEEN, 3), (UNSEEN, 2), (LONGER, 4))
@@ -63,10 +68,10 @@ CAVEAT = (
 LONG_CAVEAT = (
     "This shows the pipeline and the metric, not the effect in a large model: the models are trained from scratch on "
     "eight kinds of tasks on short lists of words. An arm that sees no chain, or none of three steps, was never shown "
-    "what it fails at, so the differences between it, sit2 and sit3 are nearly built in. DPO goes on from a model that "
-    "is nearly perfect on what it has seen, with pairs of two and three steps (nothing can be dropped from one step), "
-    "and no arm here is trained on as many more right rows instead; bench/README.md has one, which DPO does not beat. "
-    "Each seed has its own rows, weights and items. Other operations, wordings, sizes and settings were not tried."
+    "what it fails at, so the differences between it, sit2 and sit3 are nearly built in. What a preference for "
+    "whole answers teaches is the difference between an arm -dpo and the arm -more beside it, which sees the same "
+    "right answers and nothing else; -dpo reads each prompt twice, and the damaged answers besides. Each seed has its "
+    "own rows, weights and items. Other operations, wordings and sizes were not tried."
 )
 
 
@@ -99,7 +104,7 @@ class Demo:
 
     out: Path
     seed: int
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[TrialOutcome, ...]
     table: tuple[Cell, ...]
     caption: str
     caveat: str = CAVEAT
@@ -166,28 +171,28 @@ def long_demo(
     seeds: Sequence[int] = (0, 1, 2),
     tokens: int = 1_000_000,
     items: int = 200,
-    pairs: int = 2_000,
+    further: int = 2_000,
     threads: int = 1,
     overwrite: bool = False,
     say: Say | None = None,
 ) -> LongDemo:
-    """Train on single tasks, on chains of up to two, of up to three steps, and to prefer whole answers; on each seed.
+    """Train on single tasks, on chains of up to two and up to three steps, and go on from these with and without DPO.
 
     Args:
         out: the folder for everything. Killed at any time, the same call goes on.
         seeds: each of rows, weights and items.
-        tokens: what each model is trained on, prompts and answers together; that of DPO sees its pairs besides.
+        tokens: what each model is trained on at first, prompts and answers together.
         items: of each kind, for each seed.
-        pairs: of a right answer and one with a step dropped, for DPO.
+        further: rows of one to three steps that an arm sees which goes on from another.
         threads, overwrite, say: see `demo`.
 
     Raises:
         RunFolderError: the folder holds something else.
         MissingExtraError: torch, transformers or TRL is not installed.
     """
-    folder, claimed = _claim(out, f"long/{[*seeds]}/{tokens}/{items}/{pairs}", tokens, items, overwrite)
+    folder, claimed = _claim(out, f"long/{[*seeds]}/{tokens}/{items}/{further}", tokens, items, overwrite)
     started = time.perf_counter()
-    trials = [trial for seed in seeds for trial in _long_trials(seed, tokens, items, pairs, folder / f"seed-{seed}")]
+    trials = [trial for seed in seeds for trial in _long_trials(seed, tokens, items, further, folder / f"seed-{seed}")]
     with _threads(threads):
         outcomes = carry_out(trials, say=say)
     results = gather(outcomes, name="seqtune demo --long", match="tokens", measure="exact")
@@ -221,15 +226,17 @@ def _trials(maker: ChainMaker, arms: Mapping[str, Sequence[int]], tokens: int, i
     return [Trial(arm, maker.seed, files[arm], folder / arm, folder / "eval" / arm, train, suite, ask) for arm in arms]
 
 
-def _long_trials(seed: int, tokens: int, items: int, pairs: int, folder: Path) -> list[Trial]:
+def _long_trials(seed: int, tokens: int, items: int, further: int, folder: Path) -> list[Trial]:
     maker = _maker(seed)
     trials = _trials(maker, LONG_ARMS, tokens, items, folder)
-    sit, name = trials[-1], PREFERRING
-    rows = _write_rows(islice(_endless_rows(maker, PREFERRED_STEPS, "preference"), pairs), folder, name)
-    return [
-        *trials,
-        Trial(name, seed, rows, folder / name, folder / "eval" / name, PREFERENCE, sit.suite, sit.evaluate, after=sit),
-    ]
+    rows = _write_rows(islice(_endless_rows(maker, FURTHER_STEPS, "further"), further), folder, "further")
+    starts = {trial.arm: trial for trial in trials}
+    return [*trials, *[_go_on(name, starts[arm], rows, WAYS[way], folder) for name, (arm, way) in FURTHER.items()]]
+
+
+def _go_on(name: str, start: Trial, rows: str, train: Mapping[str, Any], folder: Path) -> Trial:
+    tested = folder / "eval" / name
+    return Trial(name, start.seed, rows, folder / name, tested, train, start.suite, start.evaluate, after=start)
 
 
 def _suite(maker: ChainMaker, items: int) -> Suite:
@@ -241,8 +248,8 @@ def _suite(maker: ChainMaker, items: int) -> Suite:
     return Suite("chains", tuple([item for part in parts for item in part.items]))
 
 
-def _write_rows(rows: Iterator[Example], folder: Path, arm: str) -> str:
-    path = folder / "rows" / f"{arm}.jsonl"
+def _write_rows(rows: Iterator[Example], folder: Path, name: str) -> str:
+    path = folder / "rows" / f"{name}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     write(rows, path)
     return str(path)
@@ -264,12 +271,12 @@ def _endless_rows(maker: ChainMaker, steps: Sequence[int], purpose: str) -> Iter
         yield maker.draw(count, rng, for_training=True)
 
 
-def _table(outcomes: Sequence[Outcome]) -> tuple[Cell, ...]:
+def _table(outcomes: Sequence[TrialOutcome]) -> tuple[Cell, ...]:
     found = {outcome.trial.arm: {(one.group, one.steps): one for one in _figures(outcome)} for outcome in outcomes}
     return tuple([_cell(found["it"][kind], found["sit"][kind]) for kind in KINDS])
 
 
-def _figures(outcome: Outcome) -> list[Figures]:
+def _figures(outcome: TrialOutcome) -> list[Figures]:
     found = msgspec.json.decode((outcome.trial.tested / "metrics.json").read_bytes())
     return msgspec.convert(found["figures"], list[Figures])
 
@@ -303,7 +310,7 @@ def _write(done: Demo, maker: ChainMaker) -> None:
     write_json(done.out / "demo.json", summary)
 
 
-def _finish(folder: Path, claimed: Mapping[str, Any], outcomes: Sequence[Outcome], wall_s: float) -> None:
+def _finish(folder: Path, claimed: Mapping[str, Any], outcomes: Sequence[TrialOutcome], wall_s: float) -> None:
     """run.json, which says that the demo is whole."""
     figures = {one.trial.title: {n: one.training[n] for n in ("tokens", "cpu_s", "wall_s")} for one in outcomes}
     said = {"finished": True, "wall_s": wall_s, "trainings": figures, "versions": versions(*PACKAGES)}

@@ -9,7 +9,7 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from seqtune.data.reader import read
-from seqtune.demo import ARMS, CAVEAT, KINDS, LONG_ARMS, LONG_CAVEAT, PREFERRING, UNSEEN, demo, long_demo
+from seqtune.demo import ARMS, CAVEAT, FURTHER, KINDS, LONG_ARMS, LONG_CAVEAT, UNSEEN, demo, long_demo
 from seqtune.errors import RunFolderError
 from seqtune.evaluation.suites.generated_chains import is_held_out
 
@@ -73,11 +73,11 @@ def test_the_folder_of_another_demo_is_not_written_to(done):
 
 @pytest.fixture(scope="module")
 def long(tmp_path_factory):
-    return long_demo(tmp_path_factory.mktemp("demo") / "long", seeds=(0, 1), tokens=6_000, items=2, pairs=20)
+    return long_demo(tmp_path_factory.mktemp("demo") / "long", seeds=(0, 1), tokens=6_000, items=2, further=32)
 
 
 def test_the_long_table_has_every_arm_with_every_seed_and_says_what_it_does_not_show(long):
-    arms = [*LONG_ARMS, PREFERRING]
+    arms = [*LONG_ARMS, *FURTHER]
     lines = long.results.lines["exact"]
     assert [(line.group, line.steps, line.items) for line in lines] == [(*kind, 4) for kind in KINDS]
     assert all([cell.arm for cell in line.cells] == arms for line in lines)
@@ -85,11 +85,17 @@ def test_the_long_table_has_every_arm_with_every_seed_and_says_what_it_does_not_
     assert LONG_CAVEAT in (long.out / "results.md").read_text("utf-8")
 
 
-def test_all_arms_of_a_seed_see_as_many_tokens_and_only_the_last_one_more(long):
+def test_all_arms_of_a_seed_begin_with_as_many_tokens(long):
     assert all(6_000 <= one.tokens < 6_512 for one in long.results.taken if not one.after)
-    assert {one.after for one in long.results.taken if one.arm == PREFERRING} == {"sit3"}
-    unused = long.out / "seed-0" / PREFERRING / "unused.jsonl"
-    assert not unused.read_bytes()
+
+
+def test_arms_that_go_on_see_the_same_rows_as_often_and_leave_none_out(long):
+    further = [one for one in long.results.taken if one.after]
+    assert {one.arm: one.after for one in further} == {name: arm for name, (arm, _) in FURTHER.items()}
+    assert {(one.rows, one.unused, one.steps) for one in further} == {(32, 0, 2)}
+    rows = list(read(str(long.out / "seed-0" / "rows" / "further.jsonl")))
+    assert {len(row.steps) for row in rows} == {1, 2, 3}
+    assert not any(is_held_out(row.input) for row in rows)
 
 
 def test_seeds_have_rows_of_their_own(long):

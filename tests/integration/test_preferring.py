@@ -35,6 +35,14 @@ def given(tmp_path_factory):
     return ("--dataset", folder / "rows.jsonl", "--model", train(ROWS, out=folder / "base", max_tokens=20_000).model)
 
 
+@pytest.fixture(scope="module")
+def adapter(given, tmp_path_factory):
+    """An adapter on that model that has learnt a little more."""
+    rows, model = given[1::2]
+    lora = {"method": "lora", "lora": {"r": 4}, "rows_per_step": 8, "learning_rate": 1e-2}
+    return train(rows, model, out=tmp_path_factory.mktemp("adapter") / "run", **lora).model
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_preference_run_that_was_killed_ends_as_one_that_was_not(method, given, tmp_path):
     words, out = (*given, *EVERY_STEP, *RATE, *METHODS[method]), tmp_path / "run"
@@ -52,3 +60,17 @@ def test_a_preference_run_that_was_killed_ends_as_one_that_was_not(method, given
     ]
     assert scores[0] == scores[1]
     assert not (out / CHECKPOINTS).exists()
+
+
+@pytest.mark.parametrize("method", ["lora", "dpo"])
+def test_a_run_that_goes_on_from_an_adapter_and_was_killed_ends_as_one_that_was_not(method, given, adapter, tmp_path):
+    words = ("--dataset", given[1], "--model", adapter, *EVERY_STEP, *RATE, "--method", method)
+    words, out = (*words, "--set", "train.rows_per_step=2"), tmp_path / "run"
+    finished((*words, "--out", tmp_path / "undisturbed"))
+    killed(words, out, lambda: whole(out)[-1:] >= [8])
+    finished((*words, "--out", out), tmp_path / "said")
+    told = (tmp_path / "said").read_text()
+    assert "this adapter (rank 4, on" in told
+    assert "the run goes on from here" in told
+    assert same(out, tmp_path / "undisturbed")
+    assert not same(out, adapter.parent)

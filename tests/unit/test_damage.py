@@ -4,11 +4,13 @@ from collections import Counter
 from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import structs
 
 from seqtune.building.checking import check_steps, share_in_order
 from seqtune.building.damage import STEP_DAMAGES, damages, find_damage, spoil, spoils
-from seqtune.building.gold import Skip
+from seqtune.building.gold import Skip, operations
 from seqtune.building.style import STYLES
 from seqtune.data.example import Example, Step, Turn
 from seqtune.errors import RecipeError
@@ -82,10 +84,62 @@ def test_rows_that_bear_no_damage_say_why():
         "Reverse the words, then reverse them.", "a a", "a a\na a",
         steps=(Step("reverse", "a a", check="reverse_words"), Step("reverse", "a a", check="reverse_words")),
     )  # fmt: skip
-    assert spoil(one, seed=0).reason == "the row has fewer than two steps"
-    assert spoil(free, seed=0).reason == "the answer does not consist of a marked part for each step"
+    assert spoil(one, seed=0, kinds=("drop_step",)).reason == "the row has fewer than two steps"
+    reason = "the answer does not consist of a marked part for each step"
+    assert spoil(free, seed=0, kinds=("swap_steps",)).reason == reason
+    assert spoil(Example("Say nothing."), seed=0, kinds=("add_step",)).reason == "the row has no output"
     assert spoil(chat, seed=0).reason.startswith("the row is a dialogue")
     assert spoil(same, seed=0, kinds=("swap_steps",)).reason == "the damaged answer equals the right one"
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_an_added_step_stands_after_the_whole_right_answer_and_is_marked_as_the_others_are(style, steps):
+    maker, rng = chain_maker(style=style), Random(steps)
+    labels = {f"{one.label}:" for one in operations().values()}
+    for row in [maker.draw(steps, rng, for_training=True) for _ in range(40)]:
+        right, _, added = damaged("add_step", row).rpartition("\n")
+        assert right == row.output
+        mark = {"numbered": f"{steps + 1}.", "steps": f"Step {steps + 1}:", "plain": ""}.get(style)
+        assert added.startswith(mark) if mark is not None else added.split(":")[0] + ":" in labels
+
+
+def test_an_added_step_is_one_of_the_rows_own_done_once_more():
+    row = Example(
+        "Reverse the words.", "one two", "two one", steps=(Step("reverse", "two one", check="reverse_words"),)
+    )
+    assert {damaged("add_step", row, seed) for seed in range(9)} == {"two one\none two"}
+
+
+@given(st.text(max_size=60), st.integers(0, 3))
+def test_any_answer_bears_an_added_step_whether_or_not_its_steps_are_known(output, steps):
+    row = Example("Do it.", "", output, steps=(Step("do it"),) * steps)
+    made = spoil(row, seed=0, kinds=("add_step",))
+    assert isinstance(made, Skip) == (not output.strip())
+    assert isinstance(made, Skip) or (made.answer.startswith(output.rstrip()) and made.answer.strip() != output.strip())
+
+
+def test_results_of_several_lines_are_set_apart_from_an_added_step_by_an_empty_line():
+    step = Step("turn them round", "pears\napples", check="reverse_lines", mark="Reversed lines:")
+    row = Example("Reverse the lines.", "apples\npears", "Reversed lines:\npears\napples", steps=(step,))
+    assert damaged("add_step", row) == f"{row.output}\n\nReversed lines:\napples\npears"
+
+
+def test_a_row_gets_the_damage_that_it_bears_whatever_was_drawn_first():
+    maker, rng = chain_maker(), Random(0)
+    rows = [maker.draw(1 + i % 3, rng, for_training=True) for i in range(90)]
+    kinds = {steps: Counter(spoil(row, seed=0).kind for row in rows if len(row.steps) == steps) for steps in (1, 2, 3)}
+    assert kinds[1] == {"add_step": 30}
+    assert kinds[2].keys() == kinds[3].keys() == set(STEP_DAMAGES)
+
+
+def test_over_rows_of_one_to_three_steps_neither_the_longer_nor_the_shorter_answer_is_the_better():
+    maker, rng = chain_maker(), Random(0)
+    rows = [maker.draw(1 + i % 3, rng, for_training=True) for i in range(300)]
+    for kinds in (STEP_DAMAGES, ("drop_step", "add_step")):
+        gains = [len(row.output) - len(spoil(row, seed=0, kinds=kinds).answer) for row in rows]
+        assert 0.2 < sum(gain > 0 for gain in gains) / len(rows) < 0.8
+        assert 0.2 < sum(gain < 0 for gain in gains) / len(rows) < 0.8
 
 
 def test_the_rows_own_task_may_be_the_step_that_is_dropped():
@@ -111,7 +165,7 @@ def test_a_whole_answer_can_be_none_or_dressed_up():
 def test_all_ways_are_listed_with_what_they_spoil():
     found = damages()
     assert [name for name, one in found.items() if one.spoils == "steps"] == [*STEP_DAMAGES]
-    assert [name for name, one in found.items() if one.keeps_steps] == ["pad_answer"]
+    assert [name for name, one in found.items() if one.keeps_steps] == ["add_step", "pad_answer"]
     assert all(one.summary for one in found.values())
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from seqtune.building.checking import share_in_order
+from seqtune.building.damage import STEP_DAMAGES
 from seqtune.building.gold import Skip, find_operation, operations
 from seqtune.data.example import Example, Step, Turn
 from seqtune.errors import DataError, RecipeError, RunFolderError
@@ -28,7 +29,7 @@ from seqtune.training.outlook import look_ahead  # noqa: E402
 from seqtune.training.pairs import render_pairs  # noqa: E402
 from seqtune.training.plan import Plan  # noqa: E402
 from seqtune.training.preference import optimise_preference  # noqa: E402
-from seqtune.training.preferring import figures_of, plan_preference, warnings_after  # noqa: E402
+from seqtune.training.preferring import figures_of, plan_preference, warnings_after, warnings_before  # noqa: E402
 from seqtune.training.rendering import end_mark, prompt_ids  # noqa: E402
 from seqtune.training.rewards import render_questions, step_reward  # noqa: E402
 from seqtune.training.run import train  # noqa: E402
@@ -122,7 +123,7 @@ def test_in_every_family_of_models_both_answers_end_with_the_token_that_ends_a_t
 def test_rows_that_bear_no_pair_are_listed_with_the_reason(rows, tokenizer):
     one = structs.replace(rows[0], steps=rows[0].steps[:1])
     chat = structs.replace(rows[1], turns=(Turn("user", "?"), Turn("assistant", "!")))
-    found = pairs_of([one, chat, rows[2]], tokenizer)
+    found = pairs_of([one, chat, rows[2]], tokenizer, kinds=["drop_step", "swap_steps"])
     assert [pair.row for pair in found.rows] == [rows[2].id]
     assert [line.id for line in found.unused] == [one.id, chat.id]
     assert found.unused[0].reason == "the row has fewer than two steps"
@@ -134,19 +135,37 @@ def test_rows_that_bear_no_pair_are_listed_with_the_reason(rows, tokenizer):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"), [({"strict": True}, "fewer than two steps"), ({"too_long": "error"}, "more than")]
+    ("options", "said"), [({"strict": True}, "is a dialogue"), ({"too_long": "error"}, "more than")]
 )
 def test_a_row_that_may_not_be_left_out_stops_it(rows, tokenizer, options, said):
-    one = structs.replace(rows[0], steps=rows[0].steps[:1])
+    chat = structs.replace(rows[0], turns=(Turn("user", "?"), Turn("assistant", "!")))
+    shortest = min(pair.length for pair in pairs_of(rows, tokenizer).rows)
     with pytest.raises(DataError, match=said):
-        pairs_of(
-            [one, *rows], tokenizer, max_length=min(pair.length for pair in pairs_of(rows, tokenizer).rows), **options
-        )
+        pairs_of([chat, *rows], tokenizer, max_length=shortest, **options)
 
 
 def test_without_any_pair_there_is_nothing_to_learn_from(rows, tokenizer):
     with pytest.raises(DataError, match="no row bears a preference pair: the row has fewer than two steps"):
-        pairs_of([SAY_YES], tokenizer)
+        pairs_of([SAY_YES], tokenizer, kinds=["drop_step"])
+
+
+def test_rows_of_one_step_and_without_steps_bear_pairs_too(rows, tokenizer):
+    plain = Example("Say it twice.", "yes", "yes yes")
+    found = pairs_of([SAY_YES, plain], tokenizer)
+    assert [pair.kind for pair in found.rows] == ["add_step", "add_step"]
+    for pair in found.rows:
+        assert len(pair.rejected) > len(pair.chosen)
+        assert pair.rejected[: len(pair.chosen) - 1] == pair.chosen[:-1]
+
+
+def test_pairs_that_teach_a_length_are_told_of(rows, tokenizer):
+    def said(examples, kinds):
+        pairs = pairs_of(examples, tokenizer, kinds=kinds).rows
+        return " ".join(warnings_before(settings_of("dpo"), pairs))
+
+    assert "in 32 of 32 pairs the right answer is the longer one" in said(rows, ["drop_step"])
+    assert "in 32 of 32 pairs the right answer is the shorter one" in said(rows, ["add_step"])
+    assert said(rows, ["drop_step", "add_step"]) == said(rows, STEP_DAMAGES) == said(rows, ["swap_steps"]) == ""
 
 
 # --- the plan
@@ -207,7 +226,7 @@ def test_right_answers_gain_on_damaged_ones_and_with_their_likelihood_they_gain_
     pairs = pairs_of(rows, tokenizer).rows
     before = [margin(loaded.model, pair) for pair in pairs]
     chosen = [log_likelihood(loaded.model, pair.prompt, pair.chosen) for pair in pairs]
-    preferred(loaded, pairs, tmp_path, likelihood=1.0, steps=8)
+    preferred(loaded, pairs, tmp_path, likelihood=1.0, steps=16)
     gains = [margin(loaded.model, pair) - old for pair, old in zip(pairs, before, strict=True)]
     assert sum(gain > 0 for gain in gains) > 24
     now = [log_likelihood(loaded.model, pair.prompt, pair.chosen) for pair in pairs]
@@ -360,7 +379,7 @@ TRAINED = {
 
 @pytest.mark.parametrize("method", TRAINED)
 def test_a_run_folder_tells_what_was_learnt_from(method, rows, folder, tmp_path):
-    free = Example("Say hello.", "", "Hello!", steps=(Step("say hello"),))
+    free = Example("Say hello.", "", "" if method == "dpo" else "Hello!", steps=(Step("say hello"),))
     done = train([*rows, free], folder, out=tmp_path / "run", method=method, learning_rate=1e-3, **TRAINED[method])
     assert (done.rows, done.unused, done.steps) == (32, 1, 8)
     assert (done.out / "unused.jsonl").read_text("utf-8").count("\n") == 1
@@ -443,10 +462,10 @@ def test_looking_ahead_counts_what_the_training_then_takes(method, rows, folder,
         assert found.seconds is None
 
 
-def test_an_adapter_is_its_own_reference_and_needs_no_copy(rows, folder, tmp_path):
+def test_of_an_adapter_the_reference_is_a_copy_of_its_weights_alone(rows, folder, tmp_path):
     pytest.importorskip("peft")
     found = look_ahead(rows, folder, out=tmp_path / "run", method="dpo", lora={})
-    assert not any("reference, as" in line for line in found.lines)
+    assert f"reference, as the adapter was at the start: {found.trained_parameters:.3g} x 4" in "\n".join(found.lines)
 
 
 # --- what is refused
@@ -468,7 +487,8 @@ REWARD = {"method": "grpo", "model": "some/model"}
         ({**REWARD, "max_tokens": 100}, "train.max_tokens = 100: it means nothing with method grpo"),
         ({**REWARD, "batch_tokens": 100}, "train.batch_tokens = 100: it means nothing with method grpo"),
         ({**REWARD, "too_long": "split"}, "train.too_long = split: it means nothing with method grpo"),
-        ({**PREFER, "processes": 2}, "train.processes = 2: method dpo runs in one process"),
+        ({**REWARD, "processes": 2}, "train.processes = 2: method grpo runs in one process"),
+        ({**PREFER, "processes": 3}, "train.processes = 3: so many cannot share a step of 16 equally"),
         ({**PREFER, "accumulate": 3}, "train.accumulate = 3: a step of 16 cannot be computed in so many equal parts"),
         ({**PREFER, "merge": True}, "train.merge = True: it writes an adapter"),
         ({**PREFER, "lora": None}, "train.lora = None: give {} for an adapter"),
@@ -504,18 +524,25 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path):
         train([SAY_YES], out=tmp_path / "run", method="dpo", answers=2, packing=True, accumulate=3)
 
 
-def test_several_processes_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(RecipeError, match="2 processes started, and method dpo runs in one"):
-        train([SAY_YES], "some/model", out=tmp_path / "run", method="dpo")
+@pytest.mark.parametrize(
+    ("variables", "options", "said"),
+    [
+        ({"WORLD_SIZE": "2"}, REWARD, "2 processes started, and method grpo runs in one"),
+        ({"WORLD_SIZE": "3"}, {**PREFER, "accumulate": 2}, "cannot share a step of 16 pairs in 2 parts equally"),
+        ({"WORLD_SIZE": "2", "ACCELERATE_USE_FSDP": "true"}, PREFER, "method dpo does not run with FSDP"),
+    ],
+)
+def test_processes_that_cannot_share_a_step_are_refused(variables, options, said, tmp_path, monkeypatch):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(RecipeError, match=said):
+        train([SAY_YES], out=tmp_path / "run", **options)
 
 
-@pytest.mark.parametrize("method", ["full", "dpo"])
-def test_an_adapter_is_not_taken_for_a_model(method, rows, folder, tmp_path):
-    pytest.importorskip("peft")
-    done = train(rows, folder, out=tmp_path / "lora", method="lora", max_tokens=100)
-    with pytest.raises(RecipeError, match="is an adapter and no whole model"):
-        train(rows, done.model, out=tmp_path / "run", method=method)
+def test_looking_ahead_for_several_processes_tells_what_each_takes(rows, folder, tmp_path):
+    options = {"out": tmp_path / "run", "method": "dpo", "rows_per_step": 8}
+    each, one = (look_ahead(rows, folder, **options, **more) for more in ({"processes": 2}, {"accumulate": 2}))
+    assert (each.processes, each.memory_bytes, each.padding) == (2, one.memory_bytes, one.padding)
 
 
 def test_fewer_rows_than_a_step_takes_are_refused(rows, folder, tmp_path):

@@ -104,7 +104,7 @@ def trained_text(one):
 
 def test_a_preview_of_dpo_shows_both_answers_of_each_pair_and_what_was_done_to_one(family):
     folder, _, end = family
-    done = preview([*CHAINS, ROWS[0]], folder, method="dpo", rows=2)
+    done = preview([*CHAINS, ROWS[0]], folder, method="dpo", damages=["drop_step", "swap_steps"], rows=2)
     assert (done.rows, done.unused, done.fault) == (3, 1, "")
     assert done.left_out[0].id == ROWS[0].id
     right, damaged, *_ = done.shown

@@ -24,8 +24,8 @@ from seqtune.data.lock import locked  # noqa: E402
 from seqtune.evaluation.answers import answer  # noqa: E402
 from seqtune.training.model import load  # noqa: E402
 from seqtune.training.rendering import IGNORED, prompt_ids, training_row  # noqa: E402
-from seqtune.training.run import tiny_tokenizer, train  # noqa: E402
-from seqtune.training.words import BLANK, END, pieces, word_tokenizer  # noqa: E402
+from seqtune.training.run import train  # noqa: E402
+from seqtune.training.words import BLANK, END, pieces, tiny_tokenizer, word_tokenizer  # noqa: E402
 
 CHATS = [
     Example("Say hello.", "", "Hello!"),

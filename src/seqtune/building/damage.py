@@ -15,14 +15,16 @@ import xxhash
 
 from seqtune.building import style
 from seqtune.building.checking import share_in_order
-from seqtune.building.gold import Skip, same_text
+from seqtune.building.gold import Skip, find_operation, operations, same_text
+from seqtune.building.weaving import Part, draw_operations
 from seqtune.data.example import Example, prompt_text
 from seqtune.errors import RecipeError, did_you_mean
 
 Spoils = Literal["steps", "form"]
 Spoil = Callable[[Example, Random], "str | Skip"]
 
-STEP_DAMAGES = ("drop_step", "swap_steps", "merge_steps")
+# One makes the answer shorter, one longer, two leave it as long: who learns from all learns nothing of length.
+STEP_DAMAGES = ("drop_step", "swap_steps", "merge_steps", "add_step")
 PADDED = 3  # times as long
 PRAISE = (
     "[[Yes, 5]]",
@@ -38,10 +40,9 @@ class Damage:
     Args:
         name: the function's name.
         run: `(example, rng)` -> the damaged answer, or a Skip where the row does not bear it.
-        spoils: "steps" where a step is missing or out of place, "form" where the answer as a whole is none or is
-            dressed up.
-        keeps_steps: whether the damaged answer still does every step, so that only a judge that is easily impressed
-            or bored ranks it differently.
+        spoils: "steps" where a step is missing, out of place or one too many, "form" where the answer as a whole is
+            none or is dressed up.
+        keeps_steps: whether the damaged answer still does every step, so that a program may find nothing missing.
         summary: what it does, in a line.
     """
 
@@ -108,16 +109,25 @@ def spoil(example: Example, *, seed: int, kinds: Sequence[str] = STEP_DAMAGES) -
     Args:
         example: a row whose output is right.
         seed: other seeds draw other ways and places.
-        kinds: names of damages to draw from.
+        kinds: names of damages to draw from, one after the other until the row bears it.
 
     Returns:
-        The damaged answer, never as good as the right one where a program can tell, or a Skip where the row does not
-        bear the drawn way.
+        The damaged answer, never as good as the right one where a program can tell; or a Skip where the row bears none
+        of the ways, with the reason that the first one drawn gave.
     """
     if example.turns:
         return Skip("the row is a dialogue, whose parts stand in several turns")
     rng = Random(xxhash.xxh3_64_intdigest(f"{seed}\x1e{example.id}\x1edamage".encode()))
-    kind = kinds[int(rng.random() * len(kinds))]
+    left, refused = list(kinds), []
+    while left:
+        made = _spoil(example, left.pop(int(rng.random() * len(left))), rng)
+        if isinstance(made, Damaged):
+            return made
+        refused.append(made)
+    return refused[0]
+
+
+def _spoil(example: Example, kind: str, rng: Random) -> Damaged | Skip:
     way = find_damage(kind)
     answer = way.run(example, rng)
     if isinstance(answer, Skip):
@@ -163,6 +173,18 @@ def merge_steps(example: Example, rng: Random) -> str | Skip:
     return _joined(example, [i for i in range(len(parts)) if i != place + 1], merged)
 
 
+@spoils("steps", keeps_steps=True)
+def add_step(example: Example, rng: Random) -> str | Skip:
+    """Go on with a step that nobody asked for: a further operation on the last result."""
+    if not example.output.strip():
+        return Skip("the row has no output")
+    last = _last_result(example)
+    part = _further(example, last, rng)
+    mark = style.marks(_style(example), [""] * len(example.steps) + [part.label])[-1]
+    blocks = "\n" in part.result or "\n" in last or "\n\n" in example.output
+    return example.output.rstrip() + ("\n\n" if blocks else "\n") + style.join([mark], [part.result])
+
+
 @spoils("form")
 def empty(example: Example, rng: Random) -> str | Skip:
     """Say nothing."""
@@ -206,6 +228,31 @@ def _parts(example: Example) -> list[str] | Skip:
 def _joined(example: Example, order: Sequence[int], parts: Sequence[str]) -> str:
     """The parts in another order: labels go with them, numbers count up as ever."""
     marks = [step.mark for step in example.steps]
-    counted = any(marks == style.marks(kind, marks) for kind in style.STYLES if kind != "labelled")
-    shown = marks[: len(order)] if counted else [marks[i] for i in order]
+    shown = [marks[i] for i in order] if _style(example) == "labelled" else marks[: len(order)]
     return style.join(shown, [parts[i] for i in order])
+
+
+def _style(example: Example) -> style.Style:
+    """How the row marks the parts of its answer."""
+    marks = [step.mark for step in example.steps]
+    counted = [one for one in style.STYLES if marks and one != "labelled" and marks == style.marks(one, marks)]
+    return counted[0] if counted else "labelled"
+
+
+def _last_result(example: Example) -> str:
+    """The last part of the answer, or all of it where it has no parts."""
+    parts = style.split(example.output, [step.mark for step in example.steps]) if example.steps else []
+    return (parts[-1] if parts else None) or example.output.strip()
+
+
+def _further(example: Example, text: str, rng: Random) -> Part:
+    """One of the row's own operations done once more, else any that fits the text, else the text said again.
+
+    Its own first, since a model goes on with what it has just seen; what it would never say teaches it nothing.
+    """
+    own = [find_operation(step.check) for step in example.steps if step.check]
+    for some in (own, [*operations().values()]):
+        drawn = draw_operations(text, 1, some, rng, it="the result")
+        if not isinstance(drawn, Skip):
+            return drawn[0]
+    return Part("say it again", text, "Repeated")

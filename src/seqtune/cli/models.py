@@ -12,8 +12,8 @@ import typer
 from seqtune import console
 
 if TYPE_CHECKING:
+    from seqtune.training.outcome import Training
     from seqtune.training.preview import Preview
-    from seqtune.training.run import Training
 
 Recipe = Annotated[Path | None, typer.Argument(help="A recipe in YAML; options go over it.")]
 Out = Annotated[str | None, typer.Option(help="The run folder.")]

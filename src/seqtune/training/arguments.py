@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from seqtune.errors import MissingExtraError, RecipeError, SeqtuneError, did_you_mean, shorten
+from seqtune.training import processes
 
 if TYPE_CHECKING:
     from seqtune.training.settings import TrainSettings
@@ -159,6 +160,8 @@ def hush() -> None:
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     # Of every address that does not answer, five times over; what is wrong is told at the end.
     logging.getLogger("huggingface_hub.utils._http").setLevel(logging.ERROR)
+    # DeepSpeed calls torch's collectives by their old names, at every step.
+    warnings.filterwarnings("ignore", r"`torch\.distributed\.\w+` is deprecated", FutureWarning)
     # TRL and PEFT still ask for it by its old name.
     warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
 
@@ -266,9 +269,9 @@ def _settled_by_method(settings: TrainSettings, steps: int, longest_try: int | N
     """What a method's trainer is told besides, and no `trl:` field may change."""
     if not settings.prefers:
         return {"num_train_epochs": 1, "dataset_kwargs": {"skip_prepare_dataset": True}, "max_length": None}
-    size = {  # a step is computed in `accumulate` parts of pairs or tries
+    size = {  # each process computes a step in `accumulate` parts of pairs or tries
         "max_steps": steps,
-        "per_device_train_batch_size": settings.step_size // settings.accumulate,
+        "per_device_train_batch_size": settings.step_size // settings.accumulate // processes.count(),
         "gradient_accumulation_steps": settings.accumulate,
     }
     if settings.method == "dpo":

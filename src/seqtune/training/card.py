@@ -8,6 +8,7 @@ from pathlib import Path
 
 from seqtune import __version__
 from seqtune.data.example import Example
+from seqtune.training.adapter_folder import base_of, is_adapter
 from seqtune.training.loss import Loss
 from seqtune.training.preferring import warnings_after
 from seqtune.training.settings import TINY, TrainSettings
@@ -31,7 +32,6 @@ def model_card(
     figures: Mapping[str, object],
     examples: Iterable[Example],
     losses: Sequence[Loss],
-    base: str,
 ) -> str:
     """The text of README.md, with the metadata that the hub reads at its top.
 
@@ -40,17 +40,17 @@ def model_card(
         figures: by name, e.g. {"rows": 52002}.
         examples: what was trained on, for the counts by chain.
         losses: the run's.
-        base: what the model was made from, "" where that is a folder of this machine.
     """
     told = {name: getattr(settings, name) for name in TOLD if getattr(settings, name) is not None}
     if settings.lora:
-        told |= {f"lora {name}": value for name, value in settings.lora.model_dump().items()}
+        lora = {**settings.lora.model_dump(), "target_modules": ", ".join(settings.lora.layers)}
+        told |= {f"lora {name}": value for name, value in lora.items()}
     told |= {f"trl {name}": value for name, value in settings.trl.items()}
     counts = Counter(chain_name(example) for example in examples)
     parts = [
-        _metadata(settings, base),
+        _metadata(settings),
         "# A model trained by seqtune",
-        f"{_origin(settings, base)} It was trained by [seqtune](https://pypi.org/project/seqtune/) {__version__} on "
+        f"{_origin(settings)} It was trained by [seqtune](https://pypi.org/project/seqtune/) {__version__} on "
         f"`{shown_path(settings.dataset)}`, {LEARNT.get(settings.method, 'on the answers and their end tokens only')}.",
         "## Rows by chain\n\n" + _table(("chain", "rows"), counts.most_common()),
         "## Run\n\n" + _table(("", ""), figures.items()) + f"\n\n{_loss(settings, losses)}",
@@ -70,15 +70,24 @@ def shown_path(path: str) -> str:
     return given.name if given.is_absolute() or ".." in given.parts else path
 
 
-def _origin(settings: TrainSettings, base: str) -> str:
+def _origin(settings: TrainSettings) -> str:
     if settings.model == TINY:
         return "A small Llama, trained from scratch."
-    name = f"[{base}](https://huggingface.co/{base})" if base else f"`{shown_path(settings.model)}`"
+    base, of_hub = base_of(settings.model), _hub_base(settings)
+    name = f"[{of_hub}](https://huggingface.co/{of_hub})" if of_hub else f"`{shown_path(base)}`"
     form = "A fine-tune" if _is_whole(settings) else f"A {settings.adapter} adapter"
-    return f"{form} of {name}."
+    start = f", which goes on from the adapter `{shown_path(settings.model)}`" if is_adapter(settings.model) else ""
+    return f"{form} of {name}{start}."
 
 
-def _metadata(settings: TrainSettings, base: str) -> str:
+def _hub_base(settings: TrainSettings) -> str:
+    """The hub id of what the model was made from, "" where that is a folder of this machine."""
+    base = base_of(settings.model)
+    return "" if base == TINY or Path(base).exists() else base
+
+
+def _metadata(settings: TrainSettings) -> str:
+    base = _hub_base(settings)
     library = "transformers" if _is_whole(settings) else "peft"
     lines = [f"library_name: {library}", "pipeline_tag: text-generation", "tags:", "- seqtune"]
     return "\n".join(["---", *([f"base_model: {base}"] if base else []), *lines, "---"])

@@ -14,6 +14,7 @@ import xxhash
 
 from seqtune.data.folder import write_json
 from seqtune.errors import RunFolderError
+from seqtune.training import processes
 from seqtune.training.adapters import base_model
 from seqtune.training.loss import Loss
 
@@ -41,10 +42,12 @@ class Manifest(msgspec.Struct, frozen=True):
     Args:
         fingerprint: of the run, its settings and rows; a checkpoint of another run is never gone on from.
         files: every other file, by its path in the checkpoint.
+        sharding: what spread the weights over the processes, "" where each had all of them.
     """
 
     fingerprint: str
     files: dict[str, File]
+    sharding: str = ""
 
 
 class WholeCheckpoints(Trainer):  # type: ignore[misc]
@@ -110,12 +113,16 @@ def last_whole(folder: Path, fingerprint: str, say: Callable[[str], object]) -> 
         folder: where the checkpoints are.
         fingerprint: of the run.
         say: is told of every checkpoint that is passed over, and why.
+
+    Raises:
+        RunFolderError: it was written by processes that spread the weights otherwise.
     """
     if (folder / HALF).is_dir():
         say(f"{folder}: the run ended while a checkpoint was being written; what there is of it is not used")
     for checkpoint in reversed(_checkpoints(folder)):
         fault = _fault(checkpoint, fingerprint)
         if fault is None:
+            _require_same_sharding(checkpoint)
             return checkpoint
         say(f"{checkpoint}: {fault}; it is not used")
     return None
@@ -148,7 +155,7 @@ def _checkpoints(folder: Path) -> list[Path]:
 def _fault(checkpoint: Path, fingerprint: str) -> str | None:
     """Why a checkpoint cannot be used."""
     try:
-        manifest = msgspec.json.decode((checkpoint / MANIFEST).read_bytes(), type=Manifest)
+        manifest = _manifest(checkpoint)
     except FileNotFoundError:
         return f"it has no {MANIFEST}, so it was not written to its end"
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -158,6 +165,24 @@ def _fault(checkpoint: Path, fingerprint: str) -> str | None:
     return next(
         (fault for name, file in manifest.files.items() if (fault := _file_fault(checkpoint / name, file))), None
     )
+
+
+def _require_same_sharding(checkpoint: Path) -> None:
+    written, now = _manifest(checkpoint).sharding, processes.sharding()
+    if written != now:
+        raise RunFolderError(
+            f"its weights were {_spread(written)}, and now they are {_spread(now)}, so it cannot be gone on from",
+            where=str(checkpoint),
+            fix="start the run with the launcher and the configuration that it was begun with, or set overwrite",
+        )
+
+
+def _spread(sharding: str) -> str:
+    return f"spread over processes by {sharding}" if sharding else "whole in every process"
+
+
+def _manifest(checkpoint: Path) -> Manifest:
+    return msgspec.json.decode((checkpoint / MANIFEST).read_bytes(), type=Manifest)
 
 
 def _file_fault(path: Path, expected: File) -> str | None:
@@ -174,7 +199,7 @@ def _seal(folder: Path, step: int, fingerprint: str) -> None:
     """Give a checkpoint that was written aside its manifest, wait for the disk to have it, and put it in its place."""
     aside, place = folder / HALF / f"checkpoint-{step}", folder / f"checkpoint-{step}"
     files = {str(path.relative_to(aside)): File(path.stat().st_size, _hash(path)) for path in _files(aside)}
-    write_json(aside / MANIFEST, Manifest(fingerprint, files))
+    write_json(aside / MANIFEST, Manifest(fingerprint, files, processes.sharding()))
     for path in [*_files(aside), *(path for path in aside.rglob("*") if path.is_dir()), aside]:
         _sync(path)
     if place.exists():  # a torn one that was passed over
@@ -213,19 +238,26 @@ def _errors_told(folder: Path, step: int) -> Iterator[None]:
     """Raises RunFolderError for a disk that is full; what was written until then is removed."""
     try:
         yield
-    except Exception as error:
+    except BaseException as error:  # torch's CheckpointException is no Exception
         shutil.rmtree(folder / HALF, ignore_errors=True)
-        if not _is_of_the_disk(error):
+        failure = _first_failure(error)
+        if not _is_of_the_disk(failure):
             raise
         free = shutil.disk_usage(folder).free / 1e9
         raise RunFolderError(
-            f"the checkpoint of step {step} cannot be written ({free:.1f} GB are free): {error}",
+            f"the checkpoint of step {step} cannot be written ({free:.1f} GB are free): {failure}",
             where=str(folder),
             fix="free some space, and run the same command again: it goes on from the checkpoint before",
         ) from error
 
 
-def _is_of_the_disk(error: Exception) -> bool:
+def _first_failure(error: BaseException) -> BaseException:
+    """Of the processes that wrote shares of a checkpoint, where it is an error of them together."""
+    failures = getattr(error, "failures", None)
+    return next(iter(failures.values()))[0] if failures else error
+
+
+def _is_of_the_disk(error: BaseException) -> bool:
     """torch reports a failed write as a RuntimeError of its file writer, safetensors as an error of its own."""
     of_torch = isinstance(error, RuntimeError) and ("inline_container" in str(error) or "iostream" in str(error))
     return isinstance(error, OSError) or type(error).__name__ == "SafetensorError" or of_torch

@@ -131,7 +131,7 @@ def estimate(
         head_share: of the slots, for which the head is computed; head_words: of how many words at a time, where that
             is not all of them; logit_bytes: of each slot and word.
         reference: a frozen model is compared with, which reads every batch too: a copy in 32 bits where all weights
-            are trained, the same model without its adapter where there is one.
+            are trained, else of the adapter alone.
         tries: texts that are written together before each step, and tokens of each with its prompt: how long that
             takes depends on how long they become, so no time is told.
         optimiser_bytes: for each trained weight; by default Adam's two numbers in the weight's own precision.
@@ -156,6 +156,8 @@ def estimate(
     ]
     if reference and parameters == trained:
         memory.append(_part("reference, as the model was at the start", parameters, 4, 1))
+    elif reference:
+        memory.append(_part("reference, as the adapter was at the start", trained, 4, 1))
     if tries:
         memory.append(_cache(model, tries, precision))
     return Estimate(

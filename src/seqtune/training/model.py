@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import xxhash
 
 from seqtune.errors import MissingExtraError, RecipeError, RunFolderError, shorten
+from seqtune.training.adapter_folder import ADAPTER, adapter_base, base_of, is_adapter
 from seqtune.training.arguments import hush
 from seqtune.training.rendering import end_mark
 from seqtune.training.settings import TINY
@@ -25,7 +26,7 @@ _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 COPYING = 0.25  # times the identity; 0.5 does as well
 PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "safetensors")
 TRAINERS = ("trl", "datasets")  # needed to train, not to answer
-ADAPTER = "adapter_config.json"
+TOKENIZER = "tokenizer_config.json"
 # What decides, besides the weights, what a model makes of a text.
 OTHER_FILES = ("config.json", "generation_config.json", "token*", "special_tokens_map.json", "vocab*", "merges.txt",
                "chat_template*", "added_tokens.json")  # fmt: skip
@@ -58,12 +59,6 @@ def model_identity(model: str | Path) -> str:
     return found.hexdigest()
 
 
-def adapter_base(model: str | Path) -> str:
-    """What the adapter in a folder was trained on; "" where there is no adapter."""
-    file = Path(model) / ADAPTER
-    return json.loads(file.read_text("utf-8")).get("base_model_name_or_path") or "" if file.is_file() else ""
-
-
 def _telling_parts(file: Path) -> Iterator[bytes]:
     """All of a file that is small, the first part of a large one (the names and shapes in it) and some of the rest."""
     size = file.stat().st_size
@@ -82,15 +77,36 @@ def _commit(model: str) -> str:
 
     if not _HUB_ID.fullmatch(model):
         return ""
-    found = (try_to_load_from_cache(model, name) for name in ("tokenizer_config.json", "config.json", ADAPTER))
+    found = (try_to_load_from_cache(model, name) for name in (TOKENIZER, "config.json", ADAPTER))
     return next((Path(one).parent.name for one in found if isinstance(one, str)), "")
 
 
 class Loaded(NamedTuple):
-    """A model and the tokenizer that its rows go through."""
+    """A model and the tokenizer that its rows go through.
+
+    Args:
+        model: its own weights are all there is of it, unless they are spread over several processes.
+        tokenizer: that belongs to it.
+        weights: all of them by name, where the model holds a share; only the main process has them.
+    """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
+    weights: dict[str, Any] | None = None
+
+
+def parameters_of(model: Any) -> tuple[int, int]:
+    """All weights of a model, and those that are trained; DeepSpeed empties what it spreads, and notes its size."""
+    spread = sum(getattr(weight, "ds_numel", 0) for weight in model.parameters())
+    trained = sum(getattr(weight, "ds_numel", weight.numel()) for weight in model.parameters() if weight.requires_grad)
+    return spread or model.num_parameters(), trained
+
+
+def in_dtype(loaded: Loaded, dtype: Any) -> Loaded:
+    """The model with its weights in a torch dtype; it is changed in place."""
+    loaded.model.to(dtype)  # which its config will say, whoever has the weights
+    whole = loaded.weights
+    return loaded._replace(weights=whole and {name: weight.to(dtype) for name, weight in whole.items()})
 
 
 def require_packages(purpose: str, more: Sequence[str] = ()) -> None:
@@ -150,7 +166,7 @@ def load_config(model: str | Path, tokenizer: PreTrainedTokenizerBase, *, longes
     if model == TINY:
         return _tiny_config(tokenizer, longest)
     try:
-        return AutoConfig.from_pretrained(str(model))
+        return AutoConfig.from_pretrained(base_of(model))
     except (OSError, ValueError) as error:
         raise _no_model(model, str(error)) from None
 
@@ -159,30 +175,45 @@ def load(model: str | Path, *, dtype: Any = "auto", quantisation: Any = None) ->
     """A model and its tokenizer from a local folder or a hub id. Only safetensors are read; no code of a hub is run.
 
     Args:
-        model: where it is; an adapter's folder gives the model that it belongs to, with the adapter on it.
+        model: where it is; an adapter's folder gives the model that it belongs to, with the adapter on it, frozen.
         dtype: of its weights; "auto" is what they were saved in.
         quantisation: how to load it in fewer bits, see `four_bits`.
 
     Raises:
         RecipeError: it is neither, or the folder holds no model.
     """
+    tokenizer = load_tokenizer(model)
+    if is_adapter(model):
+        require_base(model)
+    network = load_network(base_of(model), dtype=dtype, quantisation=quantisation)
+    return Loaded(_with_adapter(network, model) if is_adapter(model) else network, tokenizer)
+
+
+def _with_adapter(network: PreTrainedModel, folder: str | Path) -> PreTrainedModel:
+    """A model with an adapter in its layers. PEFT puts it there: transformers loses the magnitudes of DoRA."""
+    if find_spec("peft") is None:
+        raise MissingExtraError("peft", "train", "an adapter")
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(network, str(folder)).get_base_model()
+
+
+def load_network(model: str | Path, *, dtype: Any = "auto", quantisation: Any = None) -> PreTrainedModel:
+    """A whole model without its tokenizer; see `load`."""
     from transformers import AutoModelForCausalLM
 
-    tokenizer = load_tokenizer(model)
-    if base := adapter_base(model):
-        _require_base(model, base)
     options = {"quantization_config": quantisation} if quantisation else {}
     try:
         with no_progress_bars():
-            network = AutoModelForCausalLM.from_pretrained(str(model), use_safetensors=True, dtype=dtype, **options)
+            return AutoModelForCausalLM.from_pretrained(str(model), use_safetensors=True, dtype=dtype, **options)
     except (OSError, ValueError) as error:
         raise _no_model(model, str(error)) from None
-    return Loaded(network, tokenizer)
 
 
-def _require_base(adapter: str | Path, base: str) -> None:
+def require_base(adapter: str | Path) -> None:
     """Raises RecipeError where what an adapter was trained on is not where it says."""
-    if Path(base).is_dir():
+    base = adapter_base(adapter)
+    if Path(base).is_dir() and base:
         return  # its tokenizer is the adapter's
     try:
         _refuse_wrong_place(base)
@@ -199,7 +230,7 @@ def published_dtype(model: str | Path) -> Any:
     import torch
     from transformers import AutoConfig
 
-    found = AutoConfig.from_pretrained(str(model)).dtype
+    found = AutoConfig.from_pretrained(base_of(model)).dtype
     return found if isinstance(found, torch.dtype) else torch.float32
 
 
@@ -240,9 +271,15 @@ def _probe(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def load_tokenizer(model: str | Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of a local folder or a hub id, which pads with its end token where it has nothing to pad with."""
+    """The tokenizer of a local folder or a hub id, which pads with its end token where it has nothing to pad with.
+
+    An adapter that was saved without one has that of its base.
+    """
     from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+    if is_adapter(model) and not (Path(model) / TOKENIZER).is_file():
+        require_base(model)
+        model = base_of(model)
     _refuse_wrong_place(model)
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(model))
@@ -266,7 +303,8 @@ def save(loaded: Loaded, folder: Path, *, card: str = "") -> None:
     shutil.rmtree(half, ignore_errors=True)
     try:
         with no_progress_bars():
-            loaded.model.save_pretrained(half)  # as safetensors; transformers 5 writes nothing else
+            # As safetensors; transformers 5 writes nothing else.
+            loaded.model.save_pretrained(half, state_dict=loaded.weights)
             loaded.model.generation_config.save_pretrained(half)  # an adapter does not by itself
             loaded.tokenizer.save_pretrained(half)
         if card:
@@ -289,8 +327,8 @@ def _refuse_wrong_place(model: str | Path) -> None:
     """
     name, path = str(model), Path(model)
     if path.is_dir() and name:
-        if not (path / "tokenizer_config.json").is_file():
-            raise _no_model(model, "the folder holds no tokenizer_config.json")
+        if not (path / TOKENIZER).is_file():
+            raise _no_model(model, f"the folder holds no {TOKENIZER}")
     elif path.exists() or not _HUB_ID.fullmatch(name) or name.startswith(".") or _begins_with_folder(path):
         raise _no_model(model, "there is no such folder")
     elif not _commit(name):

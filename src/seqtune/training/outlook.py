@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from seqtune.data.example import Example
 from seqtune.training import packing, processes
-from seqtune.training.adapters import add_adapter, base_model, require_adapter_packages
+from seqtune.training.adapter_folder import is_adapter
+from seqtune.training.adapters import add_adapter, base_model, outline_adapter, require_adapter_packages
 from seqtune.training.batches import collate, share
+from seqtune.training.continuation import notes_on_adapter
 from seqtune.training.estimate import (
     LOGIT_BYTES,
     Estimate,
@@ -26,12 +28,15 @@ from seqtune.training.estimate import (
     size_text,
     skeleton,
 )
+from seqtune.training.intake import rendered_rows
+from seqtune.training.loading import computes_in_16_bits
 from seqtune.training.model import Loaded, end_with_turns, load_config, require_packages, require_vocabulary, tiny
 from seqtune.training.plan import Batch, Plan
+from seqtune.training.planning import check_settings, plan_figures, planned, shared_among
 from seqtune.training.preferring import longest_try, shapes_of, warnings_before
 from seqtune.training.rendering import IGNORED, Row
+from seqtune.training.resolution import resolve
 from seqtune.training.rows import Rendered
-from seqtune.training.run import check_settings, computes_in_16_bits, plan_figures, planned, rendered_rows, resolve
 from seqtune.training.settings import TINY, TrainSettings
 
 if TYPE_CHECKING:
@@ -91,16 +96,16 @@ def look_ahead(
     """
     require_packages("training")
     settings = resolve(dataset, model, out, options)
-    require_adapter_packages(settings.adapter)
+    require_adapter_packages(settings)
     bfloat16 = computes_in_16_bits(settings)
     tokenizer, rendered = rendered_rows(settings, dataset)
     bare = _skeleton(settings, tokenizer)
     plan = planned(settings, rendered, "positions" if settings.packing else None)
     check_settings(settings, rendered, plan, bfloat16)
-    if settings.prefers:
-        found = _estimate_preference(settings, bare, rendered.rows, plan, bfloat16)
-        return _outlook(settings, rendered, plan, 1, found)
     among = settings.processes or processes.count()
+    if settings.prefers:
+        found = _estimate_preference(settings, bare, rendered.rows, plan, bfloat16, among)
+        return _outlook(settings, rendered, plan, among, found)
     mine = [batch for step in plan.steps for batch in (share(step, 0, among) if among > 1 else step) if batch]
     found = _estimate(settings, bare, tokenizer, rendered.rows, mine, bfloat16)
     return _outlook(settings, rendered, plan, among, found)
@@ -112,7 +117,11 @@ def _skeleton(settings: TrainSettings, tokenizer: PreTrainedTokenizerBase) -> Pr
     require_vocabulary(Loaded(model, tokenizer), settings.model)
     end_with_turns(Loaded(model, tokenizer))
     # Four bits are counted, not made: what is put on a model for training in them needs real weights.
-    return add_adapter(model, settings.lora, "lora", checkpointing=False) if settings.lora else model
+    if settings.lora is None:
+        return model
+    if is_adapter(settings.model):
+        return outline_adapter(model, settings.model)
+    return add_adapter(model, settings.lora, "lora", checkpointing=False)
 
 
 def _estimate(
@@ -140,9 +149,9 @@ def _estimate(
 
 
 def _estimate_preference(
-    settings: TrainSettings, bare: PreTrainedModel, rows: Sequence[Any], plan: Plan, bfloat16: bool
+    settings: TrainSettings, bare: PreTrainedModel, rows: Sequence[Any], plan: Plan, bfloat16: bool, among: int
 ) -> Estimate:
-    shaped = shapes_of(settings, rows, plan)
+    shaped = shapes_of(shared_among(settings, among), rows, plan)[::among]  # those of the first process
     by_reward = settings.method == "grpo"
     return estimate(
         bare,
@@ -205,7 +214,7 @@ def _outlook(settings: TrainSettings, rendered: Rendered[Any], plan: Plan, among
         trained_parameters=found.trained,
         memory_bytes=found.bytes,
         seconds=found.seconds,
-        lines=(*_told(settings, rendered.rows), *found.explain(), *_here(found, among)),
+        lines=(*notes_on_adapter(settings), *_told(settings, rendered.rows), *found.explain(), *_here(found, among)),
     )
 
 

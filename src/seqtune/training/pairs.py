@@ -1,4 +1,4 @@
-"""Preference pairs: a row's right answer, and the same answer with a step dropped, swapped or merged, as token ids."""
+"""Preference pairs: a row's right answer, and the same answer with a step dropped or added, swapped or merged."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ def render_pairs(
     """A pair for each row that bears one; the others with the reason.
 
     Args:
-        examples: rows with steps whose outputs are right, e.g. what a build with the chain "operations" wrote.
+        examples: rows whose outputs are right, e.g. what a build with the chain "operations" wrote. A row of fewer than
+            two steps bears no damage of steps but "add_step".
         tokenizer: with the chat template that the model is trained and asked with.
         seed: draws what is done to each row, together with the row's id.
         max_length: tokens of the longest prompt with answer; none is cut.
@@ -78,7 +79,7 @@ def render_pairs(
     if not found.rows:
         raise DataError(
             f"no row bears a preference pair{first_reason(found.unused)}",
-            fix="give rows of two steps or more, e.g. those of `seqtune build --chain operations`",
+            fix="give rows of two steps or more, e.g. those of `seqtune build --chain operations`, or allow add_step",
         )
     return found
 

@@ -36,7 +36,7 @@ from seqtune.training.trainer import run_to_end, trackers
 
 REFERENCE = "ref"  # what TRL calls the copy of an adapter that it compares with
 EQUAL = "frac_reward_zero_std"  # share of the questions whose tries all have the same reward
-METRICS = "metrics.json"  # in a checkpoint: what TRL measured since the last line
+METRICS = "metrics.json"  # in a checkpoint: what TRL measured since the last line, gathered from all processes
 
 
 def optimise_preference(
@@ -51,8 +51,8 @@ def optimise_preference(
     fingerprint: str = "",
     checkpoint: Path | None = None,
     before_s: float = 0.0,
-) -> None:
-    """Train the model on the steps of the plan, in their order, once.
+) -> Loaded:
+    """Train the model on the steps of the plan, in their order, once; gives it back.
 
     Method dpo is direct preference optimisation (Rafailov et al. 2023): make right answers likelier than damaged ones,
     as compared with what the model was at the start. Method grpo is group-relative policy optimisation (Shao et al.
@@ -60,7 +60,7 @@ def optimise_preference(
     program's reward cannot be talked into anything.
 
     Args:
-        loaded: the model, whole or with a new adapter on it, which is changed in place.
+        loaded: the model, whole or with an adapter on it, which is changed in place.
         rows: pairs or questions, by the method; what the numbers in the plan mean.
         plan: for each optimiser step its rows.
         settings, bfloat16, folder, say, fingerprint, checkpoint, before_s: as for `trainer.optimise`.
@@ -75,6 +75,7 @@ def optimise_preference(
     with _bare_forward(loaded.model):
         with refusals_told(settings):
             trainer = make(loaded, rows, plan, settings, bfloat16, folder)
+        _keep_start(loaded.model)
         trainer.fingerprint = fingerprint
         trainer.add_callback(Reporter(tokens, _with_score(trainer.score, say), before_s=before_s))
         for tracker in trackers(settings, folder):
@@ -82,6 +83,16 @@ def optimise_preference(
         run_to_end(trainer, settings, checkpoint)
     if REFERENCE in getattr(loaded.model, "peft_config", {}):
         loaded.model.delete_adapter(REFERENCE)  # else it would be saved beside the trained one
+    return loaded
+
+
+def _keep_start(model: Any) -> None:
+    """Make the reference adapter what the trained one is now: TRL copies most of it, but no weight of an embedding."""
+    if REFERENCE in getattr(model, "peft_config", {}):
+        from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+        start = get_peft_model_state_dict(model, save_embedding_layers=False)
+        set_peft_model_state_dict(model, start, adapter_name=REFERENCE)
 
 
 def _by_pairs(
@@ -131,7 +142,8 @@ class _Preferring(WholeCheckpoints):
 
     def _save_rng_state(self, output_dir: str) -> None:
         super()._save_rng_state(output_dir)
-        (Path(output_dir) / METRICS).write_text(json.dumps(self._metrics["train"]), "utf-8")
+        if self.args.should_save:
+            (Path(output_dir) / METRICS).write_text(json.dumps(self._metrics["train"]), "utf-8")
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         super()._load_rng_state(checkpoint)
@@ -146,6 +158,10 @@ class _PairTrainer(_Preferring, DPOTrainer):  # type: ignore[misc]
 
     def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
         return dataset
+
+    def _precompute_ref_logps(self, *rest: Any) -> Any:
+        _keep_start(self.model)  # with `precompute_ref_log_probs` it is asked before the trainer is made
+        return super()._precompute_ref_logps(*rest)
 
 
 class _RewardTrainer(_Preferring, GRPOTrainer):  # type: ignore[misc]

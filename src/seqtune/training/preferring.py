@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 SLACK = 8  # tokens that a tried answer may have more than the longest right one
+ONE_SIDED = 0.8  # share of the pairs
 
 
 def render_preferences(
@@ -61,6 +62,19 @@ def warnings_before(settings: TrainSettings, rows: Sequence[Any]) -> Iterator[st
             f"in {loose:,} of {len(rows):,} rows a task is not checked, such as the row's own: only the other steps "
             "are rewarded, and any text in its place counts as done"
         )
+    if settings.method == "dpo":
+        yield from _of_length(rows)
+
+
+def _of_length(pairs: Sequence[Pair]) -> Iterator[str]:
+    """Whether the pairs teach a length, whatever else they teach."""
+    gains = [len(pair.chosen) - len(pair.rejected) for pair in pairs]
+    for way, count in (("longer", sum(gain > 0 for gain in gains)), ("shorter", sum(gain < 0 for gain in gains))):
+        if count > ONE_SIDED * len(pairs):
+            yield (
+                f"in {count:,} of {len(pairs):,} pairs the right answer is the {way} one, so the model may learn that "
+                f"{way} is better: let damages hold both drop_step and add_step, and give rows of one step and of more"
+            )
 
 
 def warnings_after(settings: TrainSettings, losses: Sequence[Loss]) -> Iterator[str]:

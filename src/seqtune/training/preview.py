@@ -14,6 +14,7 @@ from seqtune.building.checking import is_checkable
 from seqtune.data.example import Example
 from seqtune.errors import DataError
 from seqtune.recipe import Document, check, refuse
+from seqtune.training.intake import read_examples, tokenizer_of
 from seqtune.training.model import require_packages
 from seqtune.training.pairs import Pair
 from seqtune.training.preferring import render_preferences
@@ -21,7 +22,6 @@ from seqtune.training.preflight import check_rows
 from seqtune.training.rendering import IGNORED, Row, end_mark
 from seqtune.training.rewards import Question
 from seqtune.training.rows import Rendered, Unused, render
-from seqtune.training.run import read_examples, tokenizer_of
 from seqtune.training.settings import TINY, TrainSettings
 
 if TYPE_CHECKING:

@@ -41,6 +41,7 @@ def join(asked: int | None) -> None:
             f"train.processes is {asked}, and {started} started: the launcher is missing, or did less than it was told",
             fix=f"start it as torchrun --nproc-per-node {asked} -m seqtune train ..., or mend train.processes",
         )
+    os.environ.pop("ACCELERATE_MIXED_PRECISION", None)  # the launcher's would be taken before train.precision
     if count() > 1:
         _state()
 

@@ -11,6 +11,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from seqtune.building.damage import STEP_DAMAGES, damages
 from seqtune.errors import did_you_mean
 from seqtune.recipe import Strict
+from seqtune.training.adapter_folder import is_adapter
 from seqtune.training.arguments import in_kind, problems
 from seqtune.training.rows import TooLong
 from seqtune.training.templates import TemplateName
@@ -65,21 +66,32 @@ class LoraSettings(Strict):
     dropout: Share = 0.0
     target_modules: Literal["all-linear"] | list[str] = "all-linear"
 
+    @property
+    def layers(self) -> list[str]:
+        """The ends of the names, each once: an adapter that was made before may name every layer of a model."""
+        if isinstance(self.target_modules, str):
+            return [self.target_modules]
+        plain = all(name.replace(".", "_").isidentifier() for name in self.target_modules)  # else a pattern
+        return sorted({name.rpartition(".")[2] for name in self.target_modules} if plain else self.target_modules)
+
 
 class TrainSettings(Strict):
     """The `train:` section, and what `train` takes by keyword.
 
     Args:
         dataset: rows, e.g. the examples.jsonl of a build.
-        model: "tiny" (from scratch, with a tokenizer made from the rows), a local folder, or a hub id.
+        model: "tiny" (from scratch, with a tokenizer made from the rows), a local folder, or a hub id. The folder of a
+            LoRA adapter is that adapter on its base: it is trained further by every method that trains an adapter
+            (dpo and grpo too), and is written into its base where every weight is trained ("full").
         out: the run folder.
         method: "full" trains every weight, "lora" an adapter, "qlora" an adapter on a model in 4 bits, all of them on
             the answers of the rows. "dpo" learns to prefer them to the same answers with a step dropped, swapped or
             merged; "grpo" lets the model try, and rewards the share of checkable steps that are done in order. What no
             program can check, such as a row's own task, any text does there, so a model may learn to answer that with
-            nonsense. Both go on from a model that answers already, and train an adapter where `lora` is given, else
-            every weight.
-        lora: the adapter, see LoraSettings.
+            nonsense. Both go on from a model that answers already, and train an adapter where `lora` is given or the
+            model is one, else every weight. What dpo compares with is the model as this stage began, its adapter
+            included.
+        lora: the adapter, see LoraSettings; of one that is trained further only the dropout may be set anew.
         merge: write an adapter into the model's weights at the end; else the adapter is saved alone.
         template: "auto" is the model's own chat template; "alpaca", "chatml" and "tulu" are shipped, for base models.
         tokenizer: folder of a tokenizer for "tiny", in place of one made from the rows.
@@ -95,7 +107,7 @@ class TrainSettings(Strict):
         rows_per_step: rows of an optimiser step, in as many device batches as it takes; by default one batch a step;
             of dpo 16 pairs, of grpo 8 questions.
         accumulate: device batches of an optimiser step, in place of `rows_per_step`; with dpo and grpo the equal parts
-            in which a step is computed.
+            in which a step (with several processes, the share of each) is computed.
         packing: put rows one after another into blocks of `batch_tokens`, without padding. The model is probed before:
             where it would let rows see each other, they go into shuffled length buckets, as without packing.
         order: "shuffled", or "short_chains_first": in the first epoch, rows with fewer steps come first.
@@ -109,7 +121,9 @@ class TrainSettings(Strict):
         likelihood: of dpo, the weight of the right answer's own mean loss beside the preference; by default 1. With 0,
             the plain method, both answers of a pair may become unlikely as long as the damaged one does so faster,
             and a small model then forgets how to answer.
-        damages: of dpo, what may be done to the rejected answers; by default [drop_step, swap_steps, merge_steps].
+        damages: of dpo, what may be done to the rejected answers; by default [drop_step, swap_steps, merge_steps,
+            add_step]. Each row gets one that it bears: of a single task that is add_step alone. Without it the right
+            answer is mostly the longer one, and a model may learn that longer is better.
         answers: of grpo, tried for each question; a reward counts by how it differs from those of the same question.
             By default 8.
         temperature: of grpo's tries; by default 1.
@@ -197,7 +211,8 @@ class TrainSettings(Strict):
         """What is trained in place of the model's own weights, if anything."""
         if self.method == "lora" or self.method == "qlora":
             return self.method
-        return "lora" if self.prefers and self.lora else None
+        # Whoever gives an adapter to a method that may train one wants that one trained.
+        return "lora" if self.prefers and (self.lora or is_adapter(self.model)) else None
 
     def _faults(self) -> Iterator[tuple[str, str]]:
         """Fields that do not go with others, whatever the method, and why."""
@@ -225,10 +240,13 @@ class TrainSettings(Strict):
                 yield name, f"it means nothing with method {self.method}, where {why}"
         if self.too_long == "split":
             yield "too_long", f"it means nothing with method {self.method}, whose rows have one answer: drop or error"
-        if (self.processes or 1) > 1:
+        among = self.processes or 1
+        if among > 1 and self.method == "grpo":
             yield "processes", f"method {self.method} runs in one process"
         if self.step_size % self.accumulate:
             yield "accumulate", f"a step of {self.step_size} cannot be computed in so many equal parts: change either"
+        elif self.step_size % (self.accumulate * among) and self.method == "dpo":
+            yield "processes", f"so many cannot share a step of {self.step_size} equally: change rows_per_step"
         if self.method == "dpo":
             yield from self._faults_of_dpo()
 

@@ -49,8 +49,8 @@ def optimise(
     fingerprint: str = "",
     checkpoint: Path | None = None,
     before_s: float = 0.0,
-) -> None:
-    """Train the model on the steps of the plan, in their order, once.
+) -> Loaded:
+    """Train the model on the steps of the plan, in their order, once; gives it back with all of its weights.
 
     Args:
         loaded: the model, which is changed in place, and its tokenizer.
@@ -81,8 +81,7 @@ def optimise(
     trainer.take(rows, plan, loaded.tokenizer.pad_token_id)
     trainer.fingerprint = fingerprint
     run_to_end(trainer, settings, checkpoint)
-    if processes.sharding():
-        _gather(trainer, loaded.model)
+    return loaded._replace(weights=_gathered(trainer)) if processes.sharding() else loaded
 
 
 def run_to_end(trainer: Any, settings: TrainSettings, checkpoint: Path | None) -> None:
@@ -103,12 +102,11 @@ def run_to_end(trainer: Any, settings: TrainSettings, checkpoint: Path | None) -
         raise
 
 
-def _gather(trainer: Any, model: Any) -> None:
-    """Give the main process every weight again, where they were spread over several."""
-    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
-    if processes.is_main():
-        model.load_state_dict(weights, assign=True)
-        model.tie_weights()
+def _gathered(trainer: Any) -> dict[str, torch.Tensor]:
+    """Every weight by name, for the main process; one that two layers share is given once."""
+    tied = getattr(base_model(trainer.model), "all_tied_weights_keys", None) or {}
+    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) or {}  # DeepSpeed gives the others None
+    return {name: weight for name, weight in weights.items() if name not in tied}
 
 
 class _Batches:
@@ -152,7 +150,9 @@ class _Planned(WholeCheckpoints, SFTTrainer):  # type: ignore[misc]
         for i, batch in enumerate(inputs):
             last = i == len(inputs) - 1
             self.accelerator.gradient_state._set_sync_gradients(last)  # DeepSpeed ends a step in `backward`
-            waits: AbstractContextManager[Any] = nullcontext() if last else self.accelerator.no_sync(model)
+            # Not where weights are spread: gradients that wait are whole on every device.
+            together = last or bool(processes.sharding())
+            waits: AbstractContextManager[Any] = nullcontext() if together else self.accelerator.no_sync(model)
             with waits, self.maybe_activation_offload_context:
                 loss = self.compute_loss(model, batch, num_items_in_batch=trained)
                 self.accelerator.backward(loss)

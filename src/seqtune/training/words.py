@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from seqtune.data.example import Example, messages
 from seqtune.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -23,6 +24,12 @@ BLANK = "\ufdd0"
 PIECE = rf"{BLANK}?(?:[^\W\d_]+|\d|_|[^\w\s{BLANK}])|{BLANK}|\s"
 END, PAD = "<|end|>", "<|pad|>"
 MARKS = (PAD, END, "<|system|>", "<|user|>", "<|assistant|>")
+
+
+def tiny_tokenizer(examples: Iterable[Example]) -> PreTrainedTokenizerFast:
+    """A word-level tokenizer that knows the words of the rows."""
+    texts = (message["content"] for example in examples for message in messages(example))
+    return word_tokenizer(text for text in texts if isinstance(text, str))
 
 
 def word_tokenizer(texts: Iterable[str], vocabulary: int = 8000) -> PreTrainedTokenizerFast:
