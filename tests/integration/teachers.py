@@ -20,6 +20,12 @@ def mumbling(request):
     return "Well, let me see." if asks_for_form and not told else rehearse(request)
 
 
+def stubborn(request):
+    """Keeps to the form only when it is asked for the third time, and says the same until then."""
+    asks_for_form = request.response_format is not None
+    return "Well, let me see." if asks_for_form and request.attempt < 2 else rehearse(request)
+
+
 def parroting(request):
     """Says its prompt again."""
     return request.messages[0].content

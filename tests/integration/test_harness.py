@@ -8,11 +8,15 @@ import pytest
 from tiny_model import save_letters
 
 from seqtune.data.example import prompt_text
-from seqtune.errors import DataError, RecipeError
+from seqtune.errors import DataError, RecipeError, RunFolderError
 from seqtune.evaluation.answers import Answer
+from seqtune.evaluation.comparison import compare
 from seqtune.evaluation.figures import Figures, figures
 from seqtune.evaluation.harness import OUR_TASKS, harness_figures, run_harness
+from seqtune.evaluation.intake import kept_task
+from seqtune.evaluation.labelling.labels import judgeable_answers
 from seqtune.evaluation.scoring import Scored, find_scorer
+from seqtune.evaluation.standard import evaluate_by_harness
 from seqtune.evaluation.suite import open_suite
 from seqtune.evaluation.suites import mgsm, xquad
 
@@ -109,6 +113,15 @@ def test_answers_of_a_served_model_get_the_numbers_of_our_core(
     assert line.measures == by_core(suite, samples_of(out, line.group))
     with pytest.raises(RecipeError, match="compares probabilities"):
         run_harness(server.llm, ["arc_easy"], out=out, data=data)
+
+
+def test_a_run_of_the_harness_holds_figures_but_nothing_to_compare_or_to_label(harness, model, data, tmp_path):
+    out, options = tmp_path / "out", {"data": str(data), "limit": 2, "chat_template": False}
+    done = evaluate_by_harness(model, "lm_eval:arc_easy", out, options, overwrite=False)
+    assert [line.items for line in done.figures] == [2]
+    for refused in (lambda: compare([out, tmp_path]), lambda: judgeable_answers(out), lambda: kept_task(out)):
+        with pytest.raises(RunFolderError, match="a run of lm-evaluation-harness"):
+            refused()
 
 
 def test_a_task_of_the_harness_runs_on_rows_of_a_folder(harness, model, data, tmp_path):

@@ -117,6 +117,26 @@ def test_intervals_of_kappa_cover_the_truth():
     assert 0.92 <= covered / 600 <= 0.97
 
 
+@pytest.mark.parametrize("agreement", [lambda *both, **how: krippendorff_alpha(both, **how), cohen_kappa])
+def test_intervals_of_steps_that_agree_or_differ_together_cover_the_truth_if_their_answers_are_told(agreement):
+    rng, told, items = np.random.default_rng(3), {"together": 0, "apart": 0}, np.repeat(np.arange(60), 3)
+    for i in range(300):
+        right = rng.random(60) < 0.5
+        first, second = ((right ^ (rng.random(60) < 0.1))[items].tolist() for _ in range(2))
+        for how, clusters in (("together", items.tolist()), ("apart", None)):
+            found = agreement(first, second, clusters=clusters, seed=i, draws=400)
+            assert found.of == 180
+            told[how] += found.low <= 0.64 <= found.high
+    assert told["apart"] / 300 < 0.8 < 0.92 <= told["together"] / 300 <= 0.97
+
+
+@given(rows)
+@settings(max_examples=30)
+def test_an_item_that_is_its_own_cluster_changes_nothing(ratings):
+    own = [f"item {i}" for i in range(len(ratings[0]))]
+    assert krippendorff_alpha(ratings, clusters=own, draws=20) == krippendorff_alpha(ratings, draws=20)
+
+
 def test_words_have_no_order():
     with pytest.raises(ValueError, match="'good' is not a number"):
         krippendorff_alpha([["good", "bad"], ["bad", "bad"]], "ordinal")
@@ -127,3 +147,12 @@ def test_too_many_labels_and_rows_of_different_length_are_refused():
         cohen_kappa(range(101), range(101))
     with pytest.raises(ValueError, match="shorter"):
         krippendorff_alpha([[1, 2], [1]])
+    with pytest.raises(ValueError, match="1 clusters for 2 items"):
+        cohen_kappa([1, 2], [1, 2], clusters=["a"])
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), np.float32("nan")])
+def test_a_number_that_is_none_is_no_label(wrong):
+    for agreement in (lambda a, b: cohen_kappa(a, b), lambda a, b: krippendorff_alpha([a, b], "ordinal")):
+        with pytest.raises(ValueError, match="is no label: give None"):
+            agreement([1.0, 2.0, wrong], [1.0, 2.0, 2.0])

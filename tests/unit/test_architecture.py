@@ -24,11 +24,8 @@ ORDER = [
     "report",
     "experiment",
     "demo",
-    "view",
-    "cluster",
     "cli",
 ]
-# Only the command line prints; errors and recipes are for everybody.
 HEAVY = {
     "torch",
     "transformers",

@@ -1,5 +1,6 @@
 """Checking: what a program says of an answer, a step at a time and in order."""
 
+import json
 from itertools import permutations
 
 import pytest
@@ -150,3 +151,52 @@ def test_a_result_is_found_in_free_text_with_the_place_that_shows_it(answer):
 def test_a_result_that_stands_nowhere_is_not_done_and_the_evidence_says_what_was_looked_for():
     verdict = find_result(steps_of()[1], "I reversed the words, as you asked.")
     assert (verdict.done, verdict.evidence) == (False, "no line is 'tree red'")
+
+
+COUNT, REVERSED, FIRST = steps_of()
+BARE = ["{}", "- {}", "* {}", "{}.", '"{}"', "**{}**", "Count: {}", "Guess {n}: {}", "Guess {n}: **{}**"]
+
+
+def listed(values, form="{}", between="\n"):
+    return between.join(form.format(value, n=n) for n, value in enumerate(values))
+
+
+@given(st.sampled_from(BARE), st.sampled_from(["\n", "\n\n"]), st.integers(9, 200), st.integers(1, 8))
+def test_an_answer_with_every_number_that_could_be_has_given_none(form, between, count, steps):
+    dump = listed(range(count), form, between)
+    assert not find_result(COUNT, dump, steps=steps).done
+    assert not find_result(COUNT, f"Here you are:\n{dump}\nI hope this helps.", steps=steps).done
+    assert find_result(COUNT, f"{dump}\nWord count: 2", steps=steps).done
+
+
+@given(st.sampled_from(BARE), st.permutations(["one", "of", "four", "tree", "red"]))
+def test_neither_has_one_with_every_order_or_every_word(form, words):
+    reverse = Step("reverse them", " ".join(words), "before", "reverse_words")
+    assert not find_result(reverse, listed(map(" ".join, permutations(words)), form)).done
+    parts = [" ".join(words[start:end]) for start in range(5) for end in range(start + 1, 6)]
+    assert not find_result(reverse, listed(parts, form)).done
+    assert not find_result(FIRST, listed([*words, "and", "so", "on"], form)).done
+
+
+def test_as_many_results_as_steps_are_never_too_many():
+    answer = listed(range(8))
+    assert [find_result(COUNT, answer, steps=steps).done for steps in (7, 8)] == [False, True]
+    assert find_result(COUNT, listed(range(5))).done
+
+
+def test_a_line_of_a_copied_input_is_no_result_and_one_beside_it_is():
+    text = "a green tree\nred\na last line"
+    assert not find_result(FIRST, f"You gave me:\n{text}\nThat is all.", given=text).done
+    assert find_result(FIRST, f"You gave me:\n{text}\nSo it is:\nred", given=text).done
+    assert find_result(FIRST, "red", given="red").done
+
+
+@pytest.mark.parametrize("form", ["{text}\n{result}", "{result}\n\n{text}", "{text}\nResult: {result}"])
+def test_a_result_beside_what_models_really_write_is_found(shared, form):
+    rows = [
+        json.loads(line)["output"]
+        for path in sorted((shared / "responses").rglob("*.jsonl"))
+        for line in path.read_text("utf-8").splitlines()[::15]
+    ]
+    for step in (COUNT, REVERSED, FIRST):
+        assert all(find_result(step, form.format(text=text, result=step.expected)).done for text in rows)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from seqtune.data.example import Example, Step
 from seqtune.errors import DataError, RecipeError
 from seqtune.evaluation.judging import rehearsal
-from seqtune.evaluation.judging.asking import Unreadable
+from seqtune.evaluation.judging.asking import NotRead
 from seqtune.evaluation.judging.checklist import (
     Checklist,
     ChecklistStep,
@@ -140,13 +140,13 @@ def test_steps_are_read_from_json_as_models_write_it(wrap):
     ],
 )
 def test_half_a_list_of_steps_is_none(tasks):
-    assert isinstance(read_steps(json.dumps({"tasks": tasks})), Unreadable)
+    assert isinstance(read_steps(json.dumps({"tasks": tasks})), NotRead)
 
 
 @given(st.text())
 @settings(deadline=None)
 def test_reading_steps_never_fails(reply):
-    assert isinstance(read_steps(reply), Unreadable)
+    assert isinstance(read_steps(reply), NotRead)
 
 
 def test_a_prompt_that_holds_json_makes_the_model_sign_its_own(tmp_path):

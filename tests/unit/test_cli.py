@@ -6,7 +6,9 @@ import sys
 
 import pytest
 
+from seqtune import console
 from seqtune.cli import main
+from seqtune.errors import SeqtuneError
 
 ROWS = [{"instruction": f"Name number {i}.", "input": "red green blue", "output": "red"} for i in range(20)]
 
@@ -40,6 +42,14 @@ def test_json_ends_with_one_object_and_prints_nothing_else(run, rows_file, tmp_p
     assert (told["examples"], told["skipped"], told["failed"]) == (20, 0, 0)
     assert told["reasons"] == {"skipped": {}, "failed": {}}
     assert told["wall_s"] >= 0
+
+
+@pytest.mark.parametrize("row", [{"instruction": "Count.", "output": "1"}, {"instruction": "", "output": "1"}])
+def test_a_build_without_an_example_says_so_and_ends_with_exit_code_1(run, rows_file, tmp_path, row):
+    source = rows_file([row, {"instruction": "Name one.", "output": "1"}])
+    code, _, err = run("build", "--from", source, "--chain", "repeat", "--out", tmp_path / "out", "--quiet")
+    assert code == 1
+    assert "no row became an example: " in err
 
 
 def test_dry_run_shows_rows_and_writes_nothing(run, rows_file, tmp_path):
@@ -97,6 +107,20 @@ def test_convert_writes_another_format(run, rows_file, tmp_path):
 def test_help_and_version_answer(run):
     assert "build" in run("--help")[1]
     assert run("--version")[1].startswith("seqtune 0.")
+
+
+def test_an_error_is_told_on_a_line_of_its_own(monkeypatch, capsys):
+    console.set_mode()
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+
+    def fail():
+        with console.progress("build", "rows") as report:
+            report(15)
+            raise SeqtuneError("no")
+
+    with pytest.raises(SeqtuneError):
+        fail()
+    assert capsys.readouterr().err.endswith("rows/s\r\x1b[K")
 
 
 def test_a_reader_that_goes_away_ends_it_quietly(tmp_path):

@@ -85,7 +85,9 @@ def test_items_are_paired_by_their_ids_whatever_their_order(tmp_path):
 
 def test_a_difference_that_holds_on_every_item_is_no_chance_and_one_on_a_single_item_is(tmp_path):
     one, two = two_runs(tmp_path, [NONE] * 30, [ALL] * 30)
-    assert compare([one, two]).slices[0].differences[0].differs
+    [strict, *_] = compare([one, two]).slices[0].differences
+    assert strict.differs
+    assert strict.said == "differs, p 0.0002"
     one, two = two_runs(tmp_path / "b", [NONE, *[ALL] * 29], [ALL] * 30)
     [strict, *_] = compare([one, two]).slices[0].differences
     assert (strict.won, strict.lost, strict.differs) == (1, 0, False)
@@ -246,6 +248,23 @@ def test_what_is_no_scored_run_is_named(tmp_path):
         compare([one, two])
 
 
+def test_a_run_of_the_harness_is_refused_by_name(tmp_path):
+    one, two = two_runs(tmp_path, [ALL], [ALL])
+    summary = json.loads((two / "run.json").read_text())
+    (two / "run.json").write_text(json.dumps({**summary, "harness": True}))
+    for refused in (compare, lambda runs: prefer(runs, judge=JUDGE, out=tmp_path / "pairs")):
+        with pytest.raises(RunFolderError, match="a run of lm-evaluation-harness"):
+            refused([one, two])
+
+
+def test_how_long_answers_may_be_is_told_of_the_runs_that_know_it(tmp_path):
+    items = [item_of(0)]
+    limits = {"one": {"max_new_tokens": 64}, "two": {"max_new_tokens": 512}, "given": {}}
+    runs = [write_run(tmp_path / name, items, [scored_of(items[0], ALL)], told=told) for name, told in limits.items()]
+    assert compare(runs).notes == ("one answers may be as long as 64 tokens; two answers may be as long as 512 tokens",)
+    assert compare(runs[1:]).notes == ()
+
+
 # --- items that changed
 
 
@@ -329,6 +348,19 @@ def test_answers_that_nobody_scored_can_be_preferred(tmp_path):
         (run / "metrics.json").unlink()
         (run / "verdicts.jsonl").unlink()
     assert prefer(runs, judge=JUDGE, out=tmp_path / "pairs").rates[0].ties == 3
+
+
+def test_the_command_shows_what_a_judge_prefers_of_answers_that_nobody_scored(tmp_path):
+    runs = pair_runs(tmp_path, (["same"] * 3, ["same"] * 3))
+    (runs[1] / "metrics.json").unlink()
+    asking = (*runs, "--judge", JUDGE, "--out", tmp_path / "pairs")
+    assert isinstance(run_command(*asking, "--page", tmp_path / "page.html").exception, RecipeError)
+    assert not (tmp_path / "pairs").exists(), "before anybody is asked"
+    told = run_command(*asking).output
+    assert "nobody scored" in told
+    assert "0/3/0" in told
+    found = json.loads(run_command(*asking, "--json").output)
+    assert (found["comparison"], found["preferred"]["items"]) == (None, 3)
 
 
 # --- the command and the page

@@ -132,17 +132,9 @@ def test_shares_of_verbs_add_up_and_measures_stay_in_their_range(counts):
     assert found.entropy is None or -1e-9 <= found.entropy <= 1 + 1e-9
 
 
-@given(pairs)
-def test_as_many_different_pairs_are_expected_of_the_whole_set_as_it_has_and_one_of_one_step(counts):
-    found = Diversity(1, counts)
-    assert found.expected_distinct(found.steps) == pytest.approx(len(counts))
-    assert found.expected_distinct(1) == pytest.approx(1)
-    assert found.expected_distinct(found.steps + 1) is None
-
-
 def test_the_measures_tell_the_same_step_again_and_again_from_different_ones():
     same, different = verbs_and_objects(["Name a bird."] * 4), verbs_and_objects(["Name a bird.", "Draw a nest."])
-    assert (same.entropy, same.distinct_share, same.expected_distinct(2)) == (0, 0.25, pytest.approx(1))
+    assert (same.entropy, same.distinct_share) == (0, 0.25)
     assert (different.entropy, different.distinct_share) == (pytest.approx(1), 1)
 
 

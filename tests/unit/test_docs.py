@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from seqtune.evaluation.answers import Answer
-from seqtune.evaluation.run import score_suite
+from seqtune.evaluation.scoring import score_suite
 from seqtune.evaluation.suite import open_suite
 
 DOCS = Path(__file__).parents[2] / "docs"

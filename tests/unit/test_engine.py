@@ -133,11 +133,49 @@ def test_rows_of_a_parallel_file_are_matched_by_their_id(rows_file, tmp_path):
     assert built.reasons["skipped"] == {"no row of the parallel file matches": 1}
 
 
+def test_a_translation_is_asked_for_in_good_english_whatever_the_language(rows_file, tmp_path):
+    here, there = [
+        rows_file(
+            [{"instruction": "Count.", "input": f"{word} {i}", "output": "1"} for i in range(30)], f"{word}.jsonl"
+        )
+        for word in ("one", "один")
+    ]
+    chain = [{"chain": "translate", "language": "Ukrainian"}]
+    asked = {row.steps[0].text for row in build(here, tmp_path / "out", chain=chain, parallel=there).rows()}
+    assert len(asked) > 3
+    assert all("into Ukrainian" in ask for ask in asked)
+
+
 def test_parallel_rows_with_the_same_id_are_refused(rows_file, tmp_path):
     german = rows_file([{"id": 1, "instruction": "a", "input": "b", "output": "c"}], "de.jsonl")
     english = rows_file([{"id": 1, "instruction": "a", "input": x, "output": "c"} for x in "xy"], "en.jsonl")
     with pytest.raises(DataError, match="the id 1 stands in row 1 as well"):
         build(german, tmp_path / "out", chain="translate", parallel=english)
+
+
+def test_rows_of_several_sources_are_matched_by_id_or_not_at_all(rows_file, tmp_path):
+    def row(name, **more):
+        return {"instruction": "Zähle.", "input": f"{name} hier", "output": "1", **more}
+
+    sources = [rows_file([row(name, id=name) for name in names], f"{names}.jsonl") for names in ("ab", "cd")]
+    told = rows_file([row(name, input=f"{name} here") for name in "abcd"], "places.jsonl")
+    with pytest.raises(DataError, match=r"places\.jsonl.*\n.*give both files an 'id' column"):
+        build(sources, tmp_path / "out", chain="translate", parallel=told)
+    assert not (tmp_path / "out").exists()
+    by_id = rows_file([row(name, id=name, input=f"{name} here") for name in "dcba"], "ids.jsonl")
+    built = build(sources, tmp_path / "out", chain="translate", parallel=by_id)
+    assert [found.steps[0].expected for found in built.rows()] == ["a here", "b here", "c here", "d here"]
+    nameless = rows_file([row("e")], "nameless.jsonl")
+    built = build([*sources, nameless], tmp_path / "more", chain="translate", parallel=by_id)
+    assert built.reasons["skipped"] == {"no row of the parallel file matches": 1}
+
+
+def test_a_parallel_file_that_was_written_anew_is_read_anew(rows_file, tmp_path):
+    source = rows_file([{"instruction": "Zähle.", "input": "eins", "output": "1"}])
+    for text in ("one", "two"):
+        other = rows_file([{"instruction": "Count.", "input": text, "output": "1"}], "en.jsonl")
+        built = build(source, tmp_path / text, chain="translate", parallel=other)
+        assert [row.steps[0].expected for row in built.rows()] == [text]
 
 
 def test_strict_stops_at_the_first_bad_row_and_leaves_no_half_file(rows_file, tmp_path):
@@ -146,6 +184,19 @@ def test_strict_stops_at_the_first_bad_row_and_leaves_no_half_file(rows_file, tm
         build(source, tmp_path / "out", strict=True)
     assert os.listdir(tmp_path / "out") == ["run.json"]
     assert build(source, tmp_path / "out", overwrite=True).failed == 1
+
+
+def test_a_second_build_in_a_folder_is_told_of_the_first_which_ends_whole(rows_file, tmp_path):
+    source, told = rows_file(ROWS * 4), []
+
+    def build_again(counts):
+        with pytest.raises(RunFolderError, match="another process is at work here") as error:
+            build(source, tmp_path / "out", overwrite=True)
+        told.append(error)
+
+    built = build(source, tmp_path / "out", duplicates="keep", on_progress=build_again)
+    assert len(told) == 1
+    assert len(lines(tmp_path / "out", "examples")) == built.examples > 0
 
 
 def test_a_folder_of_something_else_is_not_touched(rows_file, tmp_path):

@@ -62,6 +62,12 @@ def test_a_server_of_ones_own_has_no_price_unless_it_is_given(planned):
     assert given.cost_usd.low == pytest.approx(tokens / 1e6)
 
 
+def test_a_price_that_is_given_goes_before_the_listed_one_for_teacher_and_judge(planned):
+    stages = estimate(planned(judge="https://api.openai.com/v1#gpt-4o", price="1,2")).stages
+    for stage in (stages["grow"], stages["judge"]):
+        assert stage.cost_usd.low == pytest.approx((stage.prompt_tokens.low + 2 * stage.completion_tokens.low) / 1e6)
+
+
 def test_the_judge_has_a_price_of_its_own_and_batches_cost_half(planned):
     cheap = estimate(planned()).stages
     dear = estimate(planned(judge="https://api.openai.com/v1#gpt-4o")).stages

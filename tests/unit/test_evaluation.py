@@ -17,11 +17,13 @@ from seqtune.evaluation.answers import Answer
 from seqtune.evaluation.figures import figures
 from seqtune.evaluation.headline import choose_headline
 from seqtune.evaluation.ledger import open_ledger
-from seqtune.evaluation.run import evaluate, score_suite
-from seqtune.evaluation.scoring import Scored, measures_of, score_steps
-from seqtune.evaluation.suite import GROUP, Suite, by_length, rows_suite
+from seqtune.evaluation.run import evaluate
+from seqtune.evaluation.scoring import Scored, measures_of, score_steps, score_suite
+from seqtune.evaluation.settings import EvaluateSettings
+from seqtune.evaluation.suite import GROUP, Suite, by_length, open_suite, rows_suite, suite, suites
 from seqtune.evaluation.suites.generated_chains import WordLists, chain_maker, chains, is_held_out, seed_words
 from seqtune.evaluation.tax import chain_taxes
+from seqtune.recipe import section_options
 
 
 def answer_to(item, text, cut=False):
@@ -310,15 +312,72 @@ def test_a_line_of_a_ledger_that_is_none_is_named(tmp_path):
     ("suite", "options", "message"),
     [
         ("chain", {}, "there is no suite 'chain'; did you mean 'chains'?"),
+        ("chain", {"steps": (1,)}, "there is no suite 'chain'; did you mean 'chains'?"),
         ("chains", {"step": (1,)}, "suite 'chains' has no option 'step'; did you mean 'steps'?"),
-        ("chains", {"steps": ()}, "steps is"),
+        ("chains", {"options": {"step": (1,)}}, "suite 'chains' has no option 'step'; did you mean 'steps'?"),
+        ("chains", {"concurency": 3}, "suite 'chains' has no option 'concurency'; did you mean 'concurrency'?"),
+        ("gsm8k", {"seed": 1}, "suite 'gsm8k' has no option 'seed'\n"),
+        ("lm_eval:arc", {"limt": 1}, "suite 'lm_eval' has no option 'limt'; did you mean 'limit'?"),
+        ("lm_eval:arc", {"options": {"out": "x"}}, "suite 'lm_eval' has no option 'out'\n"),
+        (chains((1,)), {"jugde": "x"}, "a suite that is made already takes no option 'jugde'; did you mean 'judge'?"),
+        ("chains", {"jugde": "x", "phase": "judge"}, "no option 'jugde'; did you mean 'judge'?"),
     ],
 )
-def test_unknown_suites_and_options_are_refused_by_name(tmp_path, suite, options, message):
+def test_unknown_suites_and_names_are_refused_with_the_nearest_one(tmp_path, suite, options, message):
     with pytest.raises(RecipeError) as error:
         evaluate("no/model", suite, out=tmp_path / "out", **options)
     assert message in str(error.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("suite", "options", "message"),
+    [
+        ("chains", {"concurrency": 0, "phase": "anwser"}, "evaluate.concurrency = 0: input should be greater than 0"),
+        ("chains", {"concurrency": 0, "phase": "anwser"}, "evaluate.phase = anwser: input should be 'both', 'answer'"),
+        ("chains", {"by_length": 1}, "evaluate.by_length = 1"),
+        ("chains", {"options": 5}, "evaluate.options = 5"),
+        (5, {}, "evaluate.suite = 5"),
+        ("chains", {"steps": "x", "seed": "a"}, "suite 'chains': options.steps = x"),
+        ("chains", {"steps": "x", "seed": "a"}, "suite 'chains': options.seed = a: input should be a valid integer"),
+        ("chains", {"steps": ()}, "suite 'chains': steps is []"),
+        ("chains", {"per_length": -1}, "suite 'chains': steps is [1, 2, 3] and per_length -1"),
+        ("chains", {"maker": "x"}, "suite 'chains': options.maker = x: input should be a dictionary or an instance"),
+        ("chains", {"wordings": "any"}, "suite 'chains': options.wordings = any: input should be 'known', 'unseen'"),
+        ("mgsm:zh", {"shots": "many"}, "suite 'mgsm': options.shots = many"),
+        ("mgsm:zh", {"shots": 99}, "suite 'mgsm': shots is 99"),
+        ("xquad:zz", {}, "suite 'xquad' has no language 'zz'"),
+        ("xquad:zh", {"rows": 5}, "suite 'xquad': options.rows = 5"),
+        ("gsm8k:foo", {}, "suite 'gsm8k' has no form 'foo'"),
+        ("lm_eval:arc", {"limit": "few"}, "suite 'lm_eval': options.limit = few"),
+        ("lm_eval:arc", {"limit": 0}, "suite 'lm_eval': options.limit = 0: input should be greater than 0"),
+    ],
+)
+def test_values_of_the_wrong_kind_are_refused_before_anything_is_asked_or_written(tmp_path, suite, options, message):
+    with pytest.raises(RecipeError) as error:
+        evaluate("no/model", suite, out=tmp_path / "out", **options)
+    assert message in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["rows", "maker"])
+def test_what_is_an_object_can_be_given_in_python_only(name):
+    with pytest.raises(RecipeError, match=rf"--set evaluate.options.{name}=5: .*only Python can give it"):
+        section_options("evaluate", EvaluateSettings, None, [f"evaluate.options.{name}=5"], {"out": "out"})
+    assert all(name not in kind.options for kind in suites())
+    assert chains((1,), per_length=2, maker=chain_maker()) == open_suite(
+        "chains", options={"steps": [1], "per_length": 2, "maker": chain_maker()}
+    )
+
+
+def test_a_suite_of_ones_own_takes_whatever_its_function_says():
+    @suite("of-our-own")
+    def make(seed, path: "Unknown", *, told: bool = False) -> Suite:  # noqa: F821
+        return Suite(f"{seed} {path} {told}", chains((1,), per_length=1).items)
+
+    assert open_suite("of-our-own", options={"seed": "a", "path": {1}}).name == "a {1} False"
+    with pytest.raises(RecipeError, match=r"options\.path is missing"):
+        open_suite("of-our-own", options={"seed": "a"})
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):

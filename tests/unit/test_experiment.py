@@ -34,7 +34,7 @@ def refused(made):
 
 
 @pytest.mark.parametrize("name", [name for name in shipped_recipes() if "experiment" in name])
-def test_every_shipped_experiment_is_valid(name):
+def test_every_shipped_experiment_matches_it_and_sit(name):
     assert plan_experiment(name).matched == ["it", "sit"]
 
 
@@ -112,9 +112,11 @@ experiment:
         ({"train": {"max_tokens": 9}}, "drop one"),
         ({"train": {"out": "x"}}, "the experiment sets it itself"),
         ({"evaluate": {"model": "x"}}, "the experiment sets it itself"),
+        ({"evaluate": {"options": {"wording": "both"}}}, "no option 'wording'; did you mean 'wordings'?"),
+        ({"evaluate": {"options": {"wordings": "all"}}}, "suite 'chains': options.wordings = all"),
         ({"build": {**BUILD, "control": "none"}}, "needs a build whose control is not none"),
         ({"train": {"method": "dpo"}}, "made from scratch"),
-        ({"train": [1]}, "train is a mapping, this is list"),
+        ({"train": [1]}, "train is a mapping, this is [1]"),
     ],
 )
 def test_what_does_not_go_together_is_refused(sections, said):
@@ -327,15 +329,49 @@ def finished(folder, runs):
     return make
 
 
-def test_a_finished_run_of_the_same_is_not_done_again_and_one_of_something_else_goes(tmp_path):
+@pytest.mark.parametrize("name", ["data", "checklist", "judge_check", "suite"])
+def test_an_evaluation_is_known_by_what_its_files_hold_not_by_where_they_lie(tmp_path, name):
+    def key(place, text):
+        folder = tmp_path / place
+        folder.mkdir(exist_ok=True)
+        file = folder / ("judge-check.json" if name == "judge_check" else "file")
+        file.write_text(text)
+        given = str(folder if name in ("data", "judge_check") else file)
+        return Trial("a", 0, "rows", tmp_path, tmp_path, {}, evaluate={name: given}).evaluation_key
+
+    before = key("here", "one")
+    assert before != key("here", "another")
+    assert before == key("here", "one")
+    assert (before == key("there", "one")) == (name != "suite"), "metrics.json bears the name of a suite of rows"
+
+
+def test_a_tokenizer_in_the_working_folder_is_none_of_a_training_that_names_none(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trial = Trial("a", 0, "rows", tmp_path, tmp_path, {})
+    before = trial.training_key
+    (tmp_path / "tokenizer.json").write_text("{}")
+    assert trial.training_key == before
+    (tmp_path / "own").mkdir()
+    own = Trial("a", 0, "rows", tmp_path, tmp_path, {"tokenizer": str(tmp_path / "own")})
+    keys = [before, own.training_key]
+    (tmp_path / "own" / "tokenizer.json").write_text("{}")
+    assert len({*keys, own.training_key}) == 3
+
+
+def test_a_finished_run_of_the_same_is_not_done_again_and_one_of_something_else_is_moved_aside_and_told(tmp_path):
     runs, folder = [], tmp_path / "run"
     for key in ("a", "a", "b"):
         once(folder, key, finished(folder, runs))
         assert is_made(folder, key)
     assert len(runs) == 2
     (folder / "answers.jsonl").touch()
-    once(folder, "a", finished(folder, runs))
+    told = []
+    once(folder, "a", finished(folder, runs), told.append)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "run.old", "run.old1"]
+    assert (tmp_path / "run.old1" / "answers.jsonl").exists()
     assert not (folder / "answers.jsonl").exists()
+    [moved] = told
+    assert "the old one is now run.old1" in moved
 
 
 def test_a_half_run_of_the_same_keeps_what_it_has(tmp_path):

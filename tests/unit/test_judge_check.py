@@ -15,7 +15,7 @@ from seqtune.evaluation.headline import Headline
 from seqtune.evaluation.judging import rehearsal
 from seqtune.evaluation.judging.known import known_answers, right_answers
 from seqtune.evaluation.judging.llmbar import read_pairs
-from seqtune.evaluation.judging.qualification import BARS, NAME, choose_bars, find_qualification, gate
+from seqtune.evaluation.judging.qualification import BARS, NAME, choose_bars, find_qualification, withhold
 from seqtune.evaluation.judging.trial import judge_check
 from seqtune.evaluation.statistics.measure import share
 from seqtune.llm.request import body_of, key_of
@@ -284,25 +284,27 @@ HEADLINE = Headline("strict", share(80, 100))
 
 def test_a_headline_of_a_judge_that_passed_stands(tmp_path):
     found = check(knowing, tmp_path).qualification
-    assert gate(HEADLINE, found, found.judge) == HEADLINE
-    assert gate(HEADLINE, found, f"{found.judge} | 3f9a (unapproved)") == HEADLINE
+    assert withhold(HEADLINE, found, found.judge) == HEADLINE
+    assert withhold(HEADLINE, found, f"{found.judge} | 3f9a (unapproved)") == HEADLINE
 
 
 def test_a_headline_of_a_judge_that_failed_is_refused_with_the_reason(tmp_path):
     found = check(rehearsal.quoting_yes, tmp_path).qualification
-    refused = gate(HEADLINE, found, f"{found.judge} | 3f9a").refused
+    refused = withhold(HEADLINE, found, f"{found.judge} | 3f9a").refused
     assert "failed its check" in refused
     assert "specificity:drop_step is 0" in refused
 
 
 def test_the_check_of_another_judge_does_not_count(tmp_path):
     found = check(knowing, tmp_path).qualification
-    assert "'other | verdicts 1, quality 1' judged" in gate(HEADLINE, found, "other | verdicts 1, quality 1").refused
-    assert gate(HEADLINE, found, f"{found.judge}0").refused, "version 10 is not version 1"
+    assert (
+        "'other | verdicts 1, quality 1' judged" in withhold(HEADLINE, found, "other | verdicts 1, quality 1").refused
+    )
+    assert withhold(HEADLINE, found, f"{found.judge}0").refused, "version 10 is not version 1"
 
 
 def test_a_headline_of_an_unchecked_judge_stays_as_it_is():
-    assert gate(HEADLINE, None, "anybody") == HEADLINE
+    assert withhold(HEADLINE, None, "anybody") == HEADLINE
 
 
 def test_bars_can_be_set_and_unknown_ones_are_refused(tmp_path):

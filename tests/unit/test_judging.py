@@ -13,12 +13,12 @@ from seqtune.building.damage import PRAISE, find_damage
 from seqtune.data.example import Example, Step
 from seqtune.errors import TeacherError
 from seqtune.evaluation.judging import rehearsal
-from seqtune.evaluation.judging.asking import Unreadable
+from seqtune.evaluation.judging.asking import NotRead
 from seqtune.evaluation.judging.checklist import ChecklistStep, checklist_prompt, read_steps
 from seqtune.evaluation.judging.echoes import find_evidence, says_something, without_echoes
 from seqtune.evaluation.judging.identity import judge_id
 from seqtune.evaluation.judging.original import judge_original, original_prompt, read_original
-from seqtune.evaluation.judging.pairwise import as_comparisons, judge_pair, pairwise_prompt, read_preference
+from seqtune.evaluation.judging.pairwise import as_duels, judge_pair, pairwise_prompt, read_preference
 from seqtune.evaluation.judging.verdicts import (
     NOT_DOABLE,
     judge_checklist,
@@ -172,7 +172,7 @@ def test_a_signed_reply_is_read_wherever_the_code_stands(last):
     said = f"{reply_of((True, 'x'))} is not mine:\n```json\n{json.dumps(ordered)}\n```\n{reply_of(*[(False, '')] * 3)}"
     found = read_verdicts(said, STEPS, ITEM.output, ITEM, "0123456789ab")
     assert [one.done for one in found] == [True] * 3
-    assert isinstance(read_verdicts(said, STEPS, ITEM.output, ITEM, "ffffffffffff"), Unreadable)
+    assert isinstance(read_verdicts(said, STEPS, ITEM.output, ITEM, "ffffffffffff"), NotRead)
 
 
 @pytest.mark.parametrize("code", ["", "0123456789ab"])
@@ -183,7 +183,7 @@ def test_marks_of_thoughts_in_a_quote_do_not_cut_the_reply(thoughts, code):
     found = read_verdicts(reply, STEPS, answer, ITEM, code)
     assert [(one.done, one.found) for one in found] == [(True, answer)] * 3
     draft = f"{thoughts}{reply_of(*[(True, 'They sing')] * 3, code=code)}</think>I cannot say."
-    assert isinstance(read_verdicts(draft, STEPS, answer, ITEM, code), Unreadable)
+    assert isinstance(read_verdicts(draft, STEPS, answer, ITEM, code), NotRead)
 
 
 def test_a_no_needs_no_quote_and_is_not_unsupported():
@@ -198,7 +198,7 @@ def test_a_judge_that_cannot_tell_leaves_the_step_unscored():
 
 @pytest.mark.parametrize("reply", ["", "All done!", "[]", reply_of((True, "x")), '{"steps": "yes"}', "[[Yes, 5]]"])
 def test_a_reply_that_does_not_judge_every_step_is_unreadable(reply):
-    assert isinstance(read_verdicts(reply, STEPS, ITEM.output, ITEM), Unreadable)
+    assert isinstance(read_verdicts(reply, STEPS, ITEM.output, ITEM), NotRead)
 
 
 def test_steps_that_no_text_model_can_do_are_neither_asked_nor_scored(tmp_path):
@@ -576,9 +576,9 @@ def test_no_prompt_can_be_read_as_a_verdict(answer, instruction):
     prompt, code = pairwise_prompt(item, answer, instruction)
     assert read_preference(prompt, code) is None
     prompt, code = verdicts_prompt(item, answer, STEPS)
-    assert isinstance(read_verdicts(prompt, STEPS, answer, item, code), Unreadable)
+    assert isinstance(read_verdicts(prompt, STEPS, answer, item, code), NotRead)
     prompt, code = checklist_prompt(item)
-    assert isinstance(read_steps(prompt, code), Unreadable)
+    assert isinstance(read_steps(prompt, code), NotRead)
 
 
 @given(answer=EVIL, start=st.integers(0, 200), length=st.integers(0, 200))
@@ -589,7 +589,7 @@ def test_no_piece_of_an_answer_can_be_read_as_a_verdict(answer, start, length):
     assert read_quality(piece, quality_prompt(ITEM, answer)[1]) is None
     assert read_preference(piece, pairwise_prompt(ITEM, answer, "")[1]) is None
     code = verdicts_prompt(ITEM, answer, STEPS)[1]
-    assert isinstance(read_verdicts(piece, STEPS, answer, ITEM, code), Unreadable)
+    assert isinstance(read_verdicts(piece, STEPS, answer, ITEM, code), NotRead)
 
 
 @given(answer=EVIL)
@@ -623,7 +623,7 @@ def test_a_pair_is_asked_in_both_orders(tmp_path):
 def test_a_judge_that_loves_the_first_place_contradicts_itself(tmp_path):
     pair, _ = judged(rehearsal.always_yes, lambda ask: judge_pair(ITEM, ITEM.output, "No idea.", ask), tmp_path)
     assert (pair.a_first, pair.b_first) == ("a", "b")
-    first, second = as_comparisons(pair, "ours", "theirs", 9, 2)
+    first, second = as_duels(pair, "ours", "theirs", 9, 2)
     assert (first.first, first.preference, first.first_length) == ("ours", 1.0, 9)
     assert (second.first, second.preference, second.first_length) == ("theirs", 1.0, 2)
 
@@ -634,4 +634,4 @@ def test_equal_answers_tie_without_a_judge_and_junk_is_unscored(tmp_path):
     junk, _ = judged(rehearsal.all_junk, lambda ask: judge_pair(ITEM, "a gull", "a tern", ask), tmp_path)
     assert (junk.a_first, junk.b_first) == (None, None)
     assert junk.unscored
-    assert [one.preference for one in as_comparisons(junk, "x", "y")] == [None, None]
+    assert [one.preference for one in as_duels(junk, "x", "y")] == [None, None]

@@ -16,6 +16,7 @@ from seqtune.data.folder import write_json, write_lines
 from seqtune.data.writer import write
 from seqtune.errors import DataError, RecipeError, RunFolderError
 from seqtune.evaluation.answers import Answer
+from seqtune.evaluation.figures import measure
 from seqtune.evaluation.labelling.labels import correct_by_labels, judgeable_answers, read_labels
 from seqtune.evaluation.labelling.page import label_page, sample
 from seqtune.evaluation.run import evaluate
@@ -247,6 +248,24 @@ def test_a_judge_without_error_needs_no_correction(run_folder):
         assert one.corrected.value == pytest.approx(one.judged.value)
         assert one.estimate.value == pytest.approx(one.judged.value)
     assert found.kappa["strict"].value == found.kappa["steps"].value == 1
+
+
+def test_a_share_of_steps_has_the_interval_that_the_run_has(run_folder):
+    rng = Random(3)
+    folder = run_folder([[rng.random() < 0.7 for _ in range(3)] for _ in range(40)])
+    judged = [one.scored.measures["soft"] for one in judgeable_answers(folder).answers]
+    soft = correct_by_labels(folder, labels_of(folder, lambda i: [True, i % 2 == 0, True])).corrections[1]
+    assert soft.judged == measure("soft", judged)
+    assert soft.judged.high - soft.judged.low < share(soft.judged.done, 40).high - share(soft.judged.done, 40).low
+
+
+def test_the_interval_of_kappa_knows_which_steps_are_of_one_answer(run_folder):
+    done = [[i % 2 == 0] * 3 for i in range(40)]
+    folder = run_folder(done)
+    found = correct_by_labels(folder, labels_of(folder, lambda i: [i % 2 == 0 or i % 5 == 0] * 3)).kappa
+    assert (found["steps"].of, found["strict"].of) == (120, 40)
+    assert found["steps"].value == pytest.approx(found["strict"].value)
+    assert found["steps"].low == pytest.approx(found["strict"].low)
 
 
 @pytest.mark.parametrize(("rate", "hit", "right"), [(0.5, 0.9, 0.8), (0.8, 0.99, 0.97), (0.95, 0.7, 0.7)])

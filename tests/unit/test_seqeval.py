@@ -88,6 +88,12 @@ def test_without_prompts_the_user_is_told_where_they_are():
         prompts()
 
 
+def test_where_prompts_are_given_beside_the_answers_to_them_these_are_the_items(rows_file):
+    source = rows_file([{"prompt": "Name a colour."}, {"prompt": "Name a town."}])
+    suite = prompts(source, rows=[{"prompt": "Name a town.", "id": 1}])
+    assert [item.instruction for item in suite.items] == ["Name a colour.", "Name a town."]
+
+
 def test_a_file_without_prompts_is_refused(rows_file):
     with pytest.raises(DataError, match="no row holds a prompt"):
         seqeval(rows_file([{"instruction": " ", "iteration": 1}]))

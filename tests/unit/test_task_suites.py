@@ -13,12 +13,12 @@ from seqtune.errors import DataError, MissingExtraError, RecipeError
 from seqtune.evaluation.responses import Responses, match
 from seqtune.evaluation.scoring import find_scorer
 from seqtune.evaluation.suite import open_suite
-from seqtune.evaluation.suites import commonsense_qa, gsm8k, mgsm, xquad
+from seqtune.evaluation.suites import commonsense_qa, gsm8k, mgsm
 from seqtune.evaluation.tasks import text as texts
 from seqtune.evaluation.tasks.items import gold_of
 from seqtune.evaluation.tasks.numerals import last_number, same_number
 from seqtune.evaluation.tasks.parts import parts
-from seqtune.evaluation.tasks.text import exact_match, lenient, marked, rouge_l, rouge_l_of_beginning, word_f1
+from seqtune.evaluation.tasks.text import exact_match, lenient, marked, rouge_l_of_beginning, word_f1
 
 CONTEXT = {
     "en": "The old mill stands on the river Orra. It was built in 1780 by two brothers and closed in 1931.",
@@ -213,14 +213,13 @@ def test_what_announces_the_step_is_not_part_of_it(lead):
 def test_a_text_with_words_is_equal_to_itself(text):
     has_words = bool(texts.plain_words(text))
     assert exact_match(text, [text]) == word_f1(text, [text]) == float(has_words)
-    assert rouge_l(text, text) == float(bool(texts.plain_words(text, "")))
+    assert rouge_l_of_beginning(text, text) == float(bool(texts.plain_words(text, "")))
 
 
 @given(st.text(), st.text())
-def test_likeness_is_between_nothing_and_one_and_a_beginning_is_at_least_as_like_as_all(one, other):
-    assert 0 <= rouge_l(one, other) <= 1
+def test_likeness_is_between_nothing_and_one(one, other):
+    assert 0 <= rouge_l_of_beginning(one, other) <= 1
     assert 0 <= word_f1(one, [other]) <= 1
-    assert rouge_l_of_beginning(one, one) == rouge_l(one, one)
 
 
 @pytest.mark.parametrize(
@@ -393,13 +392,13 @@ def test_rows_that_the_data_do_not_hold_are_no_items_and_are_told(data):
 @given(st.lists(st.sampled_from([0, 1]), min_size=1, max_size=20))
 def test_every_question_of_rows_is_an_item_in_the_order_in_which_it_is_first_asked(places):
     rows = [answered("de", place) for place in places]
-    items = xquad.items_from_rows(rows, "de")[0]
+    items = open_suite("xquad:de", options={"rows": rows}).items
     assert [item.output for item in items] == [row["target"] for row in {row["input"]: row for row in rows}.values()]
-    assert items == xquad.items_from_rows(rows, "de")[0]
+    assert items == open_suite("xquad:de", options={"rows": rows}).items
 
 
 def test_the_recorded_files_give_an_item_a_row(shared):
-    items = xquad.items_from_rows(recorded(shared, "it_zh"), "zh")[0]
+    items = open_suite("xquad:zh", options={"rows": recorded(shared, "it_zh")}).items
     assert len(items) == len({item.id for item in items}) == 1190
 
 
@@ -419,7 +418,7 @@ def test_the_recorded_files_give_an_item_a_row(shared):
 )
 def test_the_right_answer_is_found_in_the_usual_columns(row, golds):
     rows = [{"instruction": "Answer.", "target": "known"}, {"instruction": "Answer.", "input": "Why?", **row}]
-    assert gold_of(xquad.items_from_rows(rows, "de")[0][1]).answers == golds
+    assert gold_of(open_suite("xquad:de", options={"rows": rows}).items[1]).answers == golds
 
 
 def test_an_item_without_a_right_answer_is_unscored_and_never_wrong():
@@ -441,8 +440,8 @@ def test_rows_of_the_other_suites_are_items_too(data):
         suite = open_suite("mgsm:de", data=data, options=options)
         assert gold_of(suite.items[0]).step == (PROBLEMS["en"][0][0],)
         assert measures(suite, f"{PROBLEMS['en'][0][0]}\nAnswer: 15")["strict"] == 1
-    assert gsm8k.items_from_rows([{"prompt": "How many?", "answer": "so\n#### 1,000"}])[0].output == "1,000"
-    chosen = commonsense_qa.items_from_rows([{"prompt": "Where?\nA. here\nB. there", "target": "there"}])[0]
+    assert gsm8k.gsm8k(rows=[{"prompt": "How many?", "answer": "so\n#### 1,000"}]).items[0].output == "1,000"
+    chosen = commonsense_qa.commonsense_qa(rows=[{"prompt": "Where?\nA. here\nB. there", "target": "there"}]).items[0]
     assert chosen.output == "B"
     assert gold_of(chosen).step[0] == "Where?"
 

@@ -18,7 +18,7 @@ def both(prompt, preference, swapped, lengths=(0, 0), model="ours", against="bas
     yield Duel(prompt, against, model, None if swapped is None else 1 - swapped, *reversed(lengths))
 
 
-def comparisons(pairs):
+def duels(pairs):
     return [one for i, (first, second) in enumerate(pairs) for one in both(f"p{i}", first, second)]
 
 
@@ -42,26 +42,26 @@ def simulate(strengths, *, longer, weight=0.0, first_gain=0.0, spread=0.0, promp
 
 
 def test_a_judge_who_takes_the_first_answer_makes_no_winner():
-    found = win_rate(comparisons([(1.0, 0.0)] * 50), "ours", "base")
+    found = win_rate(duels([(1.0, 0.0)] * 50), "ours", "base")
     assert (found.rate.value, found.wins, found.ties, found.losses) == (0.5, 0, 50, 0)
     assert (found.first_gain.value, found.stable) == (0.5, 0)
 
 
 def test_counts_and_position_of_a_worked_example():
     pairs = [(1.0, 1.0), (1.0, 1.0), (1.0, 0.0), (0.0, 0.0), (1.0, None), (None, None)]
-    found = win_rate(comparisons(pairs), "ours", "base")
+    found = win_rate(duels(pairs), "ours", "base")
     assert (found.wins, found.ties, found.losses, found.unscored, found.rate.of) == (2, 1, 1, 2, 4)
     assert found.rate.value == pytest.approx(2.5 / 4)
     assert found.first_gain.value == pytest.approx(0.125)
     assert found.stable == 0.75
-    lenient = win_rate(comparisons(pairs), "ours", "base", both_orders=False)
+    lenient = win_rate(duels(pairs), "ours", "base", both_orders=False)
     assert (lenient.wins, lenient.unscored) == (3, 1)
 
 
 @given(st.lists(st.tuples(verdicts, verdicts), min_size=1, max_size=30))
 @settings(max_examples=40)
 def test_swapping_the_models_mirrors_the_raw_rate(pairs):
-    ours, theirs = (win_rate(comparisons(pairs), *names, draws=400) for names in (("ours", "base"), ("base", "ours")))
+    ours, theirs = (win_rate(duels(pairs), *names, draws=400) for names in (("ours", "base"), ("base", "ours")))
     assert (ours.wins, ours.ties, ours.losses) == (theirs.losses, theirs.ties, theirs.wins)
     assert (ours.stable, ours.unscored) == (theirs.stable, theirs.unscored)
     assert ours.first_gain == theirs.first_gain
@@ -97,7 +97,7 @@ def test_verdicts_that_only_measure_length_leave_nothing_to_tell_the_models_apar
 
 def test_without_length_differences_the_rate_is_the_raw_one():
     pairs = [(1.0, 1.0)] * 30 + [(1.0, 0.0)] * 20 + [(0.0, 0.0)] * 10
-    found = length_controlled(comparisons(pairs), "base")
+    found = length_controlled(duels(pairs), "base")
     assert found.rates["ours"].value == pytest.approx(40 / 60, abs=1e-3)
     assert found.length_weight == 0
 
@@ -138,7 +138,7 @@ def test_models_that_met_only_each_other_are_placed_through_those_that_met_the_b
 
 
 def test_a_model_that_wins_everything_has_a_finite_rate_and_an_interval():
-    rate = length_controlled(comparisons([(1.0, 1.0)] * 40), "base").rates["ours"]
+    rate = length_controlled(duels([(1.0, 1.0)] * 40), "base").rates["ours"]
     assert 0.98 < rate.value <= 1
     assert rate.low < 0.98
 
@@ -156,7 +156,7 @@ def test_a_model_without_a_tie_to_the_baseline_is_refused_by_name():
 
 
 def test_results_are_written_as_json_and_read_again():
-    found = comparisons([(1.0, 0.5), (0.0, 1.0), (None, 1.0)])
+    found = duels([(1.0, 0.5), (0.0, 1.0), (None, 1.0)])
     for result in (win_rate(found, "ours", "base", draws=50), length_controlled(found, "base")):
         assert msgspec.json.decode(msgspec.json.encode(result), type=type(result)) == result
 

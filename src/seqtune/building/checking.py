@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -23,6 +24,12 @@ _PAIRS = {'"': '"', "“": "”", "'": "'", "‘": "’", "«": "»", "„": "�
 _EXTRA = re.compile(
     r"\s*\*{0,2}(?:\(?\d{1,2}[.)]|[Ss]tep \d{1,2}[.:]|[A-Z][\w'’-]{0,30}(?: [\w'’-]{1,30}){0,4}:)\*{0,2}(?:\s|$)"
 )
+GUESSES = 5  # values of one kind under one label, of which one may be the result
+_DIGITS = re.compile(r"\d+")
+_WORDS = re.compile(r"\d+(?:[.,]\d+)*|\w+")
+_UP_TO_WORD = re.compile(r"\A\W*")
+_AROUND = " .,;\"'“”‘’`*"  # what may stand around a result
+_WITHIN = ".,'’-$€£%"  # and in any
 _MOST_EXTRAS = 20  # lines that may begin one: a result that is a list has many
 
 
@@ -207,10 +214,18 @@ def _redone(step: Step, text: str) -> Step:
     return step if isinstance(result, Skip) else structs.replace(step, expected=result)
 
 
-def find_result(step: Step, answer: str) -> Verdict | None:
+def find_result(step: Step, answer: str, *, given: str = "", steps: int = 1) -> Verdict | None:
     """Whether the step's right result stands anywhere in an answer: for free text, whose parts have no marks.
 
-    The whole answer counts, a line of it, or what follows a colon in a line; order is not looked at.
+    The whole answer counts, a line of it, or what follows a colon in a line; order is not looked at. No line counts
+    that stands in a copy of the whole input, nor one of many values of its kind under one label: who writes all that
+    could be right has given no answer. Put before or behind 7,985 recorded answers, every right result is still found.
+
+    Args:
+        step: with its right result.
+        answer: any text.
+        given: the input; a copy of one line may be the result.
+        steps: how many the answer is to do: so many values of a kind are never too many.
 
     Returns:
         The verdict with its evidence; None for a step that no program can check.
@@ -218,8 +233,34 @@ def find_result(step: Step, answer: str) -> Verdict | None:
     if not is_checkable(step):
         return None
     same, expected = find_operation(step.check).same, step.expected or ""
-    for line in [answer, *answer.splitlines()]:
-        value = line.partition(":")[2] or line
-        if same(line, expected) or same(value, expected):
+    if same(answer, expected):
+        return Verdict(True, answer.strip())
+    own = answer.replace(given.strip(), "\n") if "\n" in given.strip() else answer
+    said = [(label, value, line) for line in own.splitlines() for label, value in _values_of(line)]
+    guesses: dict[str, set[str]] = defaultdict(set)
+    for label, value, _ in said:
+        if _alike(value, expected):
+            guesses[label].add(value)
+    right = [(label, line) for label, value, line in said if same(value, expected)]
+    for label, line in right:
+        if len(guesses[label]) <= max(GUESSES, steps):
             return Verdict(True, line.strip())
-    return Verdict(False, f"no line is {expected!r}")
+    return Verdict(False, f"{'one of many that could be' if right else 'no line is'} {expected!r}")
+
+
+def _values_of(line: str) -> list[tuple[str, str]]:
+    """What a line may give as a result: all of it, and what follows its colon; each with its label and its bullet."""
+    label, _, value = line.partition(":")
+    found = [("", line.strip()), (_DIGITS.sub("", label).strip().casefold(), value.strip())]
+    return [(label + _UP_TO_WORD.findall(value)[0], value) for label, value in found if value]
+
+
+def _alike(value: str, expected: str) -> bool:
+    """Whether a value is as bare as a result, and as that one word or one number, or of no other words than it."""
+    marks = {sign for sign in value.strip(_AROUND) if not sign.isalnum() and not sign.isspace()}
+    if not marks <= {*expected, *_WITHIN}:
+        return False
+    words, wanted = _WORDS.findall(value.casefold()), _WORDS.findall(expected.casefold())
+    if len(wanted) == 1:
+        return len(words) == 1 and words[0][0].isdecimal() == wanted[0][0].isdecimal()
+    return bool(words) and not Counter(words) - Counter(wanted)

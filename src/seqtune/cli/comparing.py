@@ -42,11 +42,15 @@ def compare(
 ) -> None:
     """Say how runs differ on the same items, how surely, and which items changed."""
     from seqtune.evaluation.comparison import compare as compare_runs
+    from seqtune.evaluation.run_folders import unscored
 
     console.set_mode(quiet=quiet, json=json)
     if judge and not out:
         raise RecipeError("there is no place for what the judge says", fix="name a folder: --out DIR")
-    found = compare_runs(runs, measure=measure, force=force)
+    bare = unscored(runs) if judge else []
+    if bare and page:
+        raise RecipeError("a page needs scores", where=str(bare[0]), fix="score the run, or leave out --page")
+    found = None if bare else compare_runs(runs, measure=measure, force=force)
     preferred = None
     if judge and out:
         from seqtune.evaluation.judging.preferring import prefer
@@ -56,15 +60,19 @@ def compare(
                 runs, judge=judge, out=out, force=force, store=store, concurrency=concurrency, max_cost=max_cost,
                 overwrite=overwrite, say=lambda pairs: report(pairs),
             )  # fmt: skip
-    _show(found, changed)
+    if found:
+        _show(found, changed)
+    else:
+        console.note(f"nobody scored {', '.join(map(str, bare))}: there is nothing to say but what the judge prefers")
     if preferred:
         _show_preferred(preferred)
-    if page:
+    if found and page:
         from seqtune.report.compared import write_comparison
 
         console.result(f"page: {write_comparison(found, page, preferred)}")
     console.result_json({"comparison": found, "preferred": preferred})
-    refused = [f"{run.name}: {run.headline.refused}" for run in found.runs if run.headline and run.headline.refused]
+    described = found.runs if found else ()
+    refused = [f"{run.name}: {run.headline.refused}" for run in described if run.headline and run.headline.refused]
     refused += [preferred.refused] if preferred and preferred.refused else []
     for one in refused:
         console.complain(f"no headline: {one}")
@@ -95,7 +103,7 @@ def _show(found: Comparison, changed: int) -> None:
     _show_taxes(found)
     console.result(
         "differences with 95 % intervals, over items that both runs have scored; each line stands for itself: of 20"
-        " lines without any difference, about one reads 'differs'"
+        " lines without any difference, about one reads 'differs' (p is two-sided)"
     )
     _show_changes(found, changed)
 
@@ -125,8 +133,7 @@ def _split(line: Slice, first: str, measure: str) -> list[list[object]]:
 
 def _cells(one: Difference) -> list[object]:
     """Both runs' figures, the difference, what it is worth, and on how many items."""
-    said = "" if one.difference.value is None else "differs" if one.differs else "may be chance"
-    return [_figure(one.first, one), _figure(one.other, one), _gap(one), said, one.difference.of]
+    return [_figure(one.first, one), _figure(one.other, one), _gap(one), one.said, one.difference.of]
 
 
 def _figure(measure: Measure, one: Difference) -> str:

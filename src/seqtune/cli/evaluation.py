@@ -12,6 +12,8 @@ from seqtune import console
 from seqtune.errors import shorten
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from seqtune.data.failure import Failure
     from seqtune.evaluation.figures import Figures
     from seqtune.evaluation.judging.qualification import Trait
@@ -27,6 +29,9 @@ WIDEST = 6  # measures in a table
 FIRST = ("strict", "soft", "step_done")  # of them, after the headline's
 
 Out = Annotated[str | None, typer.Option(help="The run folder.")]
+Data = Annotated[str | None, typer.Option(help="Where the suite's own data lie.")]
+Store = Annotated[str | None, typer.Option(help="The reply store; the user's own by default.")]
+InFlight = Annotated[int, typer.Option(help="The most requests in flight.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Any key of the recipe, e.g. evaluate.batch_size=8.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Use the folder whatever it holds.")]
 Json = Annotated[bool, typer.Option("--json", help="End with one JSON object, print nothing else.")]
@@ -62,7 +67,7 @@ def evaluate(
     columns: Annotated[
         list[str] | None, typer.Option(help="Of --responses: OURS=THEIRS, e.g. answer=completion,prompt=query.")
     ] = None,
-    data: Annotated[str | None, typer.Option(help="Where the suite's own data lie.")] = None,
+    data: Data = None,
     out: Out = None,
     judge: Annotated[
         str | None, typer.Option(help="Who scores the answers, where no program can: http://HOST/v1#MODEL.")
@@ -196,10 +201,10 @@ def build_checklist(
     suite: Annotated[str, typer.Option(help="A suite, or a file of prompts.")],
     judge: Annotated[str, typer.Option(help="The model that takes the prompts apart: http://HOST/v1#MODEL.")],
     out: Annotated[Path, typer.Option(help="The file to write, e.g. seqeval.checklist.jsonl.")],
-    data: Annotated[str | None, typer.Option(help="Where the suite's own data lie.")] = None,
+    data: Data = None,
     responses: Annotated[str | None, typer.Option(help="Answers whose prompts are to be taken apart.")] = None,
-    store: Annotated[str | None, typer.Option(help="The reply store; the user's own by default.")] = None,
-    concurrency: Annotated[int, typer.Option(help="The most requests in flight.")] = 64,
+    store: Store = None,
+    concurrency: InFlight = 64,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -267,7 +272,7 @@ def judge_check(
     seed: Annotated[int, typer.Option(help="Of the answers and what is done to them.")] = 0,
     limit: Annotated[int | None, typer.Option(help="Only so many pairs of each set of LLMBar.")] = None,
     store: Annotated[str | None, typer.Option(help="The reply store; a file in the folder by default.")] = None,
-    concurrency: Annotated[int, typer.Option(help="The most requests in flight.")] = 64,
+    concurrency: InFlight = 64,
     max_cost: Annotated[float | None, typer.Option(help="The most US dollars.")] = None,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -363,9 +368,7 @@ def correct(
     ]  # fmt: skip
     columns = ["", "judged", "people, labelled", "sensitivity", "specificity", "estimate", "Rogan-Gladen"]
     console.result(console.table("", columns, rows))
-    for what, agreement in (("kappa of judge and people", found.kappa), ("alpha", found.alpha)):
-        for name, value in agreement.items():
-            console.result(f"{what}, {name}: {_interval(value)}")
+    _show_agreement({"kappa of judge and people": found.kappa, "alpha": found.alpha})
     for note in found.notes:
         console.note(note)
     console.result_json(found)
@@ -374,6 +377,12 @@ def correct(
 def _corrected(one: Correction) -> str:
     found = one.corrected
     return one.problem if found is None else f"{found.value:.1%} ({100 * found.low:.1f}-{100 * found.high:.1f})"
+
+
+def _show_agreement(found: Mapping[str, Mapping[str, Interval]]) -> None:
+    for what, agreement in found.items():
+        for name, value in agreement.items():
+            console.result(f"{what}, {name}: {_interval(value)}")
 
 
 def _interval(found: Interval) -> str:
@@ -394,9 +403,7 @@ def agree(
     console.set_mode(json=json)
     found = agreement_of(run, judge)
     console.result(f"{found.answers:,} answers, judged by " + "; ".join(found.judges))
-    for what, agreement in (("kappa", found.kappa), ("alpha", found.alpha)):
-        for name, value in agreement.items():
-            console.result(f"{what}, {name}: {_interval(value)}")
+    _show_agreement({"kappa": found.kappa, "alpha": found.alpha})
     console.result_json(found)
 
 
@@ -454,8 +461,8 @@ def build_seqeval(
     rounds: Annotated[int, typer.Option(help="The most rounds that a prompt goes through.")] = 4,
     seed: Annotated[int, typer.Option(help="Of what is done to each prompt.")] = 0,
     limit: Annotated[int | None, typer.Option(help="Only the first rows.")] = None,
-    store: Annotated[str | None, typer.Option(help="The reply store; the user's own by default.")] = None,
-    concurrency: Annotated[int, typer.Option(help="The most requests in flight.")] = 64,
+    store: Store = None,
+    concurrency: InFlight = 64,
     overwrite: Overwrite = False,
     json: Json = False,
     quiet: Quiet = False,

@@ -57,10 +57,13 @@ def answer_suite(
     """Answers by item, kept in the folder's answers.jsonl: what is there already is not asked for again.
 
     Raises:
-        RecipeError: no model can be loaded or asked by that name.
+        RecipeError: no model can be loaded or asked by that name, or an item has images; nothing was asked then.
         TeacherError: a served model that cannot be asked at all.
         RunFolderError: the folder cannot be written.
     """
+    for item in [item for item in suite.items if item.images][:1]:
+        what = f"item {item.id!r} has images, which `seqtune eval` does not send yet"
+        raise RecipeError(what, where=suite.name, fix="leave such items out")
     identity = identity_of(model)
     keys = {item.id: answer_key(item, model_name(model), identity, how) for item in suite.items}
     with open_ledger(folder / "answers.jsonl", Answer) as ledger:
@@ -148,7 +151,8 @@ async def _ask_served(
             async for item, outcome in outcomes:
                 if isinstance(outcome, Failed) and outcome.reason != "empty":
                     if outcome.stops:
-                        raise TeacherError(f"{spec}: {outcome}", fix="mend it and run the same command again")
+                        what = f"{spec}: {msgspec.structs.replace(outcome, fix='')}"
+                        raise TeacherError(what, fix=f"{outcome.fix or 'mend it'}, and run the same command again")
                     unanswered.append(Unanswered(item.id, spec, str(outcome)))
                     continue
                 new[item.id] = _served(item, spec, outcome, keys[item.id])
@@ -160,8 +164,6 @@ async def _ask_served(
 
 
 def _request(ask: Teacher, item: Example, how: Answering) -> Request:
-    if item.images:
-        raise RecipeError("an item has images, which `seqtune eval` does not send yet", fix="leave such items out")
     said = tuple([Message(turn["role"], turn["content"]) for turn in prompt_of(item)])
     return Request(model=ask.model, messages=said, temperature=0.0, max_tokens=how.max_new_tokens, cut_ok=True)
 

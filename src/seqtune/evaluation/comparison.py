@@ -86,6 +86,13 @@ class Difference(msgspec.Struct, frozen=True):
         low, high = self.difference.low, self.difference.high
         return self.difference.value is not None and low is not None and high is not None and (low > 0 or high < 0)
 
+    @property
+    def said(self) -> str:
+        """That in words, with the p that a correction for many lines takes; "" where there is no difference to tell."""
+        if self.difference.p is None:
+            return ""
+        return f"{'differs' if self.differs else 'may be chance'}, p {self.difference.p:.2g}"
+
 
 class Slice(msgspec.Struct, frozen=True):
     """The items of one split with the same number of steps, or all ("all", None).
@@ -229,17 +236,18 @@ def _notes(runs: Sequence[RunFolder]) -> Iterator[str]:
         if missing := run.metrics.items - run.metrics.answered:
             yield f"{run.name} did not answer {missing:,} of its {run.metrics.items:,} items"
     for what, told in (("answers may be as long as", _limit), ("was made by seqtune", _version)):
-        found = {run.name: told(run) for run in runs}
+        found = {run.name: value for run in runs if (value := told(run))}
         if len({*found.values()}) > 1:
             yield "; ".join(f"{name} {what} {value}" for name, value in found.items())
 
 
 def _limit(run: RunFolder) -> str:
-    return f"{run.summary.get('settings', {}).get('max_new_tokens', '?')} tokens"
+    longest = run.summary.get("settings", {}).get("max_new_tokens")  # of answers that others made nobody knows it
+    return f"{longest} tokens" if longest else ""
 
 
 def _version(run: RunFolder) -> str:
-    return str(run.summary.get("versions", {}).get("seqtune", "?"))
+    return str(run.summary.get("versions", {}).get("seqtune", ""))
 
 
 # --- items

@@ -33,7 +33,7 @@ from seqtune.building.tasks import bare_task, split_tasks
 from seqtune.building.teaching import Line, NoAnswer, Tally, Teachers, Unreadable
 from seqtune.data.example import Example
 from seqtune.data.failure import Failure
-from seqtune.data.folder import claim_folder, versions, write_lines, write_summary
+from seqtune.data.folder import versions, working_in, write_lines, write_summary
 from seqtune.data.reader import rows
 from seqtune.errors import DataError, RecipeError, did_you_mean
 from seqtune.evaluation.suites.prompts import told_apart
@@ -172,16 +172,16 @@ def build_seqeval(
     settings = _settings(from_, llm, plan, limit)
     fingerprint = xxhash.xxh3_128_hexdigest(msgspec.json.encode(settings))
     folder = Path(out)
-    claim_folder(folder, "build-seqeval", fingerprint, overwrite=overwrite)
-    asking = open_teacher(llm, store=store, concurrency=concurrency, budget=budget)
-    made = asyncio.run(_construct(plan, _numbered(str(from_), limit, plan), asking, 2 * concurrency, say))
-    if not made.prompts:
-        raise DataError("no row holds a prompt", where=str(from_), fix="name the prompts' column 'instruction'")
-    write_lines(folder / "prompts.jsonl", made.prompts)
-    write_lines(folder / "failed.jsonl", made.failed)
-    done = _summed_up(folder, made, time.perf_counter() - started)
-    summary = {"command": "build-seqeval", "fingerprint": fingerprint, "finished": True, "settings": settings}
-    write_summary(folder, summary | _told(done) | {"stages": made.tally.stages, "versions": versions()})
+    with working_in(folder, "build-seqeval", fingerprint, overwrite=overwrite):
+        asking = open_teacher(llm, store=store, concurrency=concurrency, budget=budget)
+        made = asyncio.run(_construct(plan, _numbered(str(from_), limit, plan), asking, 2 * concurrency, say))
+        if not made.prompts:
+            raise DataError("no row holds a prompt", where=str(from_), fix="name the prompts' column 'instruction'")
+        write_lines(folder / "prompts.jsonl", made.prompts)
+        write_lines(folder / "failed.jsonl", made.failed)
+        done = _summed_up(folder, made, time.perf_counter() - started)
+        summary = {"command": "build-seqeval", "fingerprint": fingerprint, "finished": True, "settings": settings}
+        write_summary(folder, summary | _told(done) | {"stages": made.tally.stages, "versions": versions()})
     return done
 
 

@@ -67,7 +67,7 @@ class Diversity:
 
     @property
     def distinct_share(self) -> float | None:
-        """Different pairs by steps; smaller for larger sets, so compare sets by `expected_distinct`."""
+        """Different pairs by steps; smaller for larger sets, so compare sets of one size."""
         return len(self.pairs) / self.steps if self.steps else None
 
     @property
@@ -77,17 +77,6 @@ class Diversity:
             return None
         shares = [count / self.steps for count in self.pairs.values()]
         return sum(-share * math.log(share) for share in shares) / math.log(self.steps)
-
-    def expected_distinct(self, steps: int) -> float | None:
-        """How many different pairs so many steps, drawn from this set at random, have; None where it has fewer.
-
-        Sets of different sizes are compared at the size of the smallest (rarefaction: Hurlbert 1971).
-        """
-        if steps > self.steps:
-            return None
-        every = _log_choices(self.steps, steps)
-        missed = [_log_choices(self.steps - count, steps) for count in self.pairs.values()]
-        return sum(1 - math.exp(one - every) for one in missed)
 
     def verbs(self, most: int | None = None, objects: int | None = None) -> list[VerbLine]:
         """The verbs, the most frequent first.
@@ -104,13 +93,6 @@ class Diversity:
             VerbLine(verb, found.total(), found.total() / self.steps, tuple(found.most_common(objects)))
             for verb, found in order
         ]
-
-
-def _log_choices(of: int, taken: int) -> float:
-    """The logarithm of the number of ways to take so many."""
-    if taken > of:
-        return -math.inf
-    return math.lgamma(of + 1) - math.lgamma(taken + 1) - math.lgamma(of - taken + 1)
 
 
 def verbs_and_objects(rows: Iterable[Example | str], of: Literal["added", "all"] = "added") -> Diversity:

@@ -13,7 +13,9 @@ from math import isnan
 from numbers import Real
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from seqtune.data.folder import replacing, write_json
 from seqtune.errors import MissingExtraError, RecipeError, SeqtuneError, did_you_mean, shorten
@@ -38,7 +40,7 @@ def run_harness(
     tasks: Sequence[str],
     *,
     out: str | Path,
-    limit: int | None = None,
+    limit: Annotated[int, Field(gt=0)] | None = None,
     batch_size: int = 8,
     data: str | Path | None = None,
     chat_template: bool = True,

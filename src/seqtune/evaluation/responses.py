@@ -93,7 +93,8 @@ def _answer_column(path: str, known: Sequence[str], named: Mapping[str, str]) ->
     """The column with the answers; and the others that may be meant, where the user named none."""
     for ours, theirs in named.items():
         if ours not in OURS:
-            raise RecipeError(f"responses have no {ours!r}{did_you_mean(ours, OURS)}", fix=f"map {', '.join(OURS)}")
+            what = f"responses have no {ours!r}{did_you_mean(ours, OURS)}"
+            raise RecipeError(what, where=path, fix=f"map {', '.join(OURS)}")
         if theirs not in known:
             what = f"no column is called {theirs!r}{did_you_mean(theirs, known)}"
             raise RecipeError(what, where=path, fix=f"choose from {', '.join(known)}")

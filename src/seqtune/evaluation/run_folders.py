@@ -20,6 +20,8 @@ from seqtune.evaluation.scoring import Scored
 from seqtune.evaluation.suite import GOLD, GROUP
 from seqtune.evaluation.tax import ChainTax
 
+METRICS = "metrics.json"
+
 
 class Metrics(msgspec.Struct, frozen=True):
     """What of metrics.json is read."""
@@ -68,6 +70,26 @@ def open_runs(
     return [_read_run(Path(folder), name, scored) for folder, name in zip(folders, called, strict=True)]
 
 
+def unscored(folders: Sequence[str | Path]) -> list[Path]:
+    """Those of the run folders that hold no figures yet."""
+    return [Path(folder) for folder in folders if not (Path(folder) / METRICS).is_file()]
+
+
+def read_evaluation(folder: Path) -> dict[str, Any]:
+    """What the run.json of a finished evaluation says whose items and answers stand beside it.
+
+    Raises:
+        RunFolderError: no finished evaluation stands there, or one of lm-evaluation-harness, which keeps its own files.
+    """
+    summary = read_summary(folder)
+    if summary.get("command") != "eval":
+        raise RunFolderError("this is no run of 'seqtune eval'", where=str(folder), fix="give the folder of one")
+    if summary.get("harness"):
+        what = "this is a run of lm-evaluation-harness, which has no items of ours: metrics.json holds all its figures"
+        raise RunFolderError(what, where=str(folder), fix="give the folder of a run of another suite")
+    return summary
+
+
 def _names(places: Sequence[Path]) -> list[str]:
     """The last parts of the paths, as many as tell them apart."""
     tails = (["/".join(place.parts[-length:]) for place in places] for length in count(1))
@@ -75,9 +97,7 @@ def _names(places: Sequence[Path]) -> list[str]:
 
 
 def _read_run(folder: Path, name: str, needs_scores: bool) -> RunFolder:
-    summary = read_summary(folder)
-    if summary.get("command") != "eval":
-        raise RunFolderError("this is no run of 'seqtune eval'", where=str(folder), fix="give the folder of one")
+    summary = read_evaluation(folder)
     metrics = _read_metrics(folder, summary, needs_scores)
     items = {item.id: item for item in read_records(folder / "items.jsonl", Example)}
     answers = {answer.item: answer for answer in read_records(folder / "answers.jsonl", Answer)}
@@ -87,7 +107,7 @@ def _read_run(folder: Path, name: str, needs_scores: bool) -> RunFolder:
 
 
 def _read_metrics(folder: Path, summary: Mapping[str, Any], needs_scores: bool) -> Metrics:
-    path, fix = folder / "metrics.json", f"score it: seqtune eval --phase judge --out {folder}"
+    path, fix = folder / METRICS, f"score it: seqtune eval --phase judge --out {folder}"
     if not path.is_file() and needs_scores:
         raise RunFolderError("the answers were not scored yet", where=str(folder), fix=fix)
     if not path.is_file():

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import takewhile
 
 import msgspec
+import xxhash
 
 from seqtune.building import style
 from seqtune.building.checking import check_lines, check_steps, places_of_lines
@@ -13,8 +14,12 @@ from seqtune.building.gold import same_text
 from seqtune.building.parsing import after_thinking
 from seqtune.data.example import Example
 from seqtune.errors import RecipeError
+from seqtune.evaluation.answers import Answer
 from seqtune.evaluation.statistics.measure import Measure
-from seqtune.evaluation.suite import import_suite
+from seqtune.evaluation.suite import Suite, import_suite
+
+STEPS = "steps"  # the scorer of items with steps
+PROGRAM = "program"  # who scored where no judge did
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -128,7 +133,7 @@ def find_scorer(name: str) -> Scorer:
     return _SCORERS[name]
 
 
-@scorer("steps")
+@scorer(STEPS)
 def score_steps(item: Example, text: str) -> Findings:
     """Check an answer step by step; a missing part is a step not done, never an error.
 
@@ -173,3 +178,22 @@ def in_order(places: Sequence[int | None]) -> float | None:
     """1 where what was found stands in the order of the steps, 0 where not; None where less than two were found."""
     found = [place for place in places if place is not None]
     return float(found == sorted(found)) if len(found) > 1 else None
+
+
+def score_suite(suite: Suite, answers: Mapping[str, Answer]) -> list[Scored]:
+    """What the suite's own program says of each answer.
+
+    Raises:
+        RecipeError: no program can score this suite.
+    """
+    if not suite.scorer:
+        fix = "name a judge: --judge http://127.0.0.1:8000/v1#MODEL"
+        raise RecipeError(f"no program can score the answers to {suite.name!r}", fix=fix)
+    run = find_scorer(suite.scorer)
+    scored = []
+    for item in suite.items:
+        if answer := answers.get(item.id):
+            found = run(item, said(answer.text))
+            key = xxhash.xxh3_128_hexdigest(f"{answer.key}\x1e{suite.scorer}".encode())
+            scored.append(Scored(item.id, key, found.measures, found.steps, PROGRAM))
+    return scored

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from seqtune.evaluation.options import OBJECTS
 from seqtune.recipe import Strict
 
 Count = Annotated[int, Field(gt=0)]
+
+
+def _refuse_object(name: str) -> str:
+    if name in OBJECTS:
+        raise ValueError(f"only Python can give it; leave it out, and see {OBJECTS[name]!r}")
+    return name
+
+
+OptionName = Annotated[str, AfterValidator(_refuse_object)]
 
 
 class EvaluateSettings(Strict):
@@ -73,4 +83,4 @@ class EvaluateSettings(Strict):
     seed: int | None = None
     singles: bool | None = None
     told: bool | None = None
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: dict[OptionName, Any] = Field(default_factory=dict)

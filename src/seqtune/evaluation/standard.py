@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import redirect_stdout
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import xxhash
 
-from seqtune.data.folder import claim_folder, versions, write_summary
-from seqtune.errors import RecipeError, did_you_mean
+from seqtune.data.folder import versions, working_in, write_summary
+from seqtune.errors import RecipeError
 from seqtune.evaluation.answers import model_name
 from seqtune.evaluation.harness import run_harness
+from seqtune.evaluation.options import fit_options, parameters_of
 from seqtune.evaluation.outcome import Evaluation
 from seqtune.training.model import Loaded
 
 HARNESS = "lm_eval:"  # what names the tasks of lm-evaluation-harness
+
+
+def check_harness_options(options: Mapping[str, Any], *, settings: Iterable[str] = ()) -> None:
+    """Raises RecipeError for what is no option of `run_harness`, or a value that it cannot take.
+
+    Args:
+        options: by name.
+        settings: other names that may have been meant.
+    """
+    known = {name: one for name, one in parameters_of(run_harness).items() if name not in ("model", "tasks", "out")}
+    fit_options("lm_eval", known, options, settings=settings)
 
 
 def evaluate_by_harness(
@@ -41,32 +52,27 @@ def evaluate_by_harness(
         raise RecipeError("the harness asks a model itself", fix="give --model NAME")
     tasks = suite.removeprefix(HARNESS).split(",")
     wall, cpu = time.perf_counter(), time.process_time()
-    known = signature(run_harness).parameters
-    for option in options:
-        if option not in known:
-            hint = did_you_mean(option, known)
-            raise RecipeError(f"suite 'lm_eval' has no option {option!r}{hint}", fix="leave it out")
+    check_harness_options(options)
     name = model_name(model)
     settings = {"model": name, "suite": suite, "options": dict(options)}
     fingerprint = xxhash.xxh3_128_hexdigest(msgspec.json.encode(settings, enc_hook=str))
-    claim_folder(folder, "eval", fingerprint, overwrite=overwrite)
-    with redirect_stdout(sys.stderr):  # the harness prints what it does
+    with working_in(folder, "eval", fingerprint, overwrite=overwrite), redirect_stdout(sys.stderr):  # it prints
         lines = run_harness(model, tasks, out=folder, **options)
-    done = Evaluation(
-        out=folder,
-        model=name,
-        suite=suite,
-        judge="lm_eval",
-        items=sum(line.items for line in lines),
-        answered=sum(line.answered for line in lines),
-        headline=None,
-        figures=tuple(lines),
-        chain_taxes=(),
-        notes=(),
-        wall_s=time.perf_counter() - wall,
-        cpu_s=time.process_time() - cpu,
-    )
-    summary = {"command": "eval", "fingerprint": fingerprint, "finished": True, "settings": settings}
-    spent = {"items": done.items, "wall_s": done.wall_s, "cpu_s": done.cpu_s}
-    write_summary(folder, {**summary, **spent, "versions": versions("lm_eval")})
+        done = Evaluation(
+            out=folder,
+            model=name,
+            suite=suite,
+            judge="lm_eval",
+            items=sum(line.items for line in lines),
+            answered=sum(line.answered for line in lines),
+            headline=None,
+            figures=tuple(lines),
+            chain_taxes=(),
+            notes=(),
+            wall_s=time.perf_counter() - wall,
+            cpu_s=time.process_time() - cpu,
+        )
+        summary = {"command": "eval", "fingerprint": fingerprint, "finished": True, "settings": settings}
+        spent = {"harness": True, "items": done.items, "wall_s": done.wall_s, "cpu_s": done.cpu_s}
+        write_summary(folder, {**summary, **spent, "versions": versions("lm_eval")})
     return done

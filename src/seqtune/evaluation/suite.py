@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module
-from inspect import signature
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ from seqtune.data.example import Example, prompt_text
 from seqtune.data.reader import read
 from seqtune.errors import DataError, RecipeError, did_you_mean
 from seqtune.evaluation import suites as shipped
+from seqtune.evaluation.options import Fitted, fit_options, meant, option_names, parameters_of
 
 GROUP = "group"  # the column of an item's `meta` that says which split it belongs to
 ASIDE = "aside"  # a column that is true for items which the figures of the whole suite leave out
@@ -41,6 +41,7 @@ class Suite:
         headline: the measure that stands for the whole, e.g. "strict".
         max_new_tokens: where answers are stopped, if nothing else is asked for.
         notes: what the user is to know of them, e.g. rows of the source that are no items.
+        options: that it was made with, so that it can be made again.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Suite:
     headline: str = "strict"
     max_new_tokens: int = 256
     notes: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def hash(self) -> str:
@@ -66,7 +68,7 @@ def suite(name: str) -> Callable[[Maker], Maker]:
     """Register what makes a suite: `@suite("mine")` over a function that returns a Suite.
 
     Its first parameter may be `part`, what the user wrote after the colon ("zh" of "xquad:zh"), and another `data`,
-    the file or folder given by --data; all others are options.
+    the file or folder given by --data; all others are options, whose annotations say what may be given.
     """
 
     def register(make: Maker) -> Maker:
@@ -81,21 +83,22 @@ def suite_names() -> list[str]:
     return sorted({*_shipped(), *_MAKERS})
 
 
-class Kind(NamedTuple):
-    """A suite that can be asked for: its name, what it asks in a line, and its options."""
+class SuiteEntry(NamedTuple):
+    """A suite that can be asked for: its name, what it asks in a line, its options, and what is said of them."""
 
     name: str
     summary: str
     options: tuple[str, ...]
+    docstring: str
 
 
-def suites() -> list[Kind]:
+def suites() -> list[SuiteEntry]:
     """All suites; imports each."""
-    for name in suite_names():
-        import_suite(name)
+    makers = {name: _maker(name) for name in suite_names()}
+    said = {name: (make.__doc__ or "").strip() for name, make in makers.items()}
     return [
-        Kind(name, (make.__doc__ or "").strip().partition("\n")[0], tuple(signature(make).parameters))
-        for name, make in sorted(_MAKERS.items())
+        SuiteEntry(name, said[name].partition("\n")[0], option_names(make), make.__doc__ or "")
+        for name, make in makers.items()
     ]
 
 
@@ -121,20 +124,52 @@ def open_suite(spec: str | Path, *, data: str | Path | None = None, options: Map
         options: of the suite.
 
     Raises:
-        RecipeError: no such suite or file, or an option that it does not have.
+        RecipeError: no such suite or file, or an option that it does not have or cannot take.
         DataError: data that hold no item.
+    """
+    fitted = check_options(spec, data=data, options=options)
+    if _name_of(spec) not in suite_names():
+        return rows_suite(spec)
+    return replace(_maker(_name_of(spec))(**fitted.given), options=fitted.all)
+
+
+def check_options(
+    spec: str | Path,
+    *,
+    data: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    settings: Iterable[str] = (),
+) -> Fitted:
+    """What a suite would be made with; nothing is read yet.
+
+    Args:
+        spec, data, options: see `open_suite`.
+        settings: other names that may have been meant by one that is no option.
+
+    Raises:
+        RecipeError: no such suite or file, or an option that it does not have or cannot take.
     """
     name, _, part = str(spec).partition(":")
     if name in suite_names():
-        return _made(name, part, data, dict(options or {}))
-    if Path(spec).is_file():
-        if unfit := [*(["data"] if data else []), *(options or {})]:
-            raise RecipeError(f"a file of rows has no option {unfit[0]!r}", where=str(spec), fix="leave it out")
-        return rows_suite(spec)
-    raise RecipeError(
-        f"there is no suite {str(spec)!r}{did_you_mean(name, suite_names())}",
-        fix=f"choose from {', '.join(suite_names())}, or give a file of rows with steps",
-    )
+        return _fitted(name, {"part": part, "data": data}, options or {}, settings)
+    if not Path(spec).is_file():
+        raise RecipeError(
+            f"there is no suite {str(spec)!r}{did_you_mean(name, suite_names())}",
+            fix=f"choose from {', '.join(suite_names())}, or give a file of rows with steps",
+        )
+    for unfit in [*(["data"] if data else []), *(options or {})]:
+        what = f"a file of rows has no option {unfit!r}{meant(unfit, (), settings)}"
+        raise RecipeError(what, where=str(spec), fix="leave it out")
+    return Fitted({}, {})
+
+
+def _fitted(name: str, places: Mapping[str, Any], options: Mapping[str, Any], settings: Iterable[str]) -> Fitted:
+    """The options of a suite, among them its part and its data, where they were given."""
+    given = {key: value for key, value in places.items() if value}
+    for key, value in given.items():
+        if key not in option_names(_maker(name)):
+            raise RecipeError(f"suite {name!r} takes no {key} ({str(value)!r})", fix="leave it out")
+    return fit_options(name, parameters_of(_maker(name)), {**options, **given}, settings=settings)
 
 
 def by_length(suite: Suite, bins: int) -> Suite:
@@ -144,7 +179,9 @@ def by_length(suite: Suite, bins: int) -> Suite:
         RecipeError: fewer than two ranges, or more than items.
     """
     if not 1 < bins <= len(suite.items):
-        raise RecipeError(f"by_length is {bins}", fix=f"give 2 to {len(suite.items)}")
+        raise RecipeError(
+            f"by_length is {bins}", where=f"suite {suite.name!r}", fix=f"give 2 to {len(suite.items)}, the items"
+        )
     lengths = [len(prompt_text(item).split()) for item in suite.items]
     ends = [sorted(lengths)[len(lengths) * (i + 1) // bins - 1] for i in range(bins)]
     ends = sorted(set(ends))
@@ -154,31 +191,25 @@ def by_length(suite: Suite, bins: int) -> Suite:
         msgspec.structs.replace(item, meta={**item.meta, GROUP: names[bisect_left(ends, length)]})
         for item, length in zip(suite.items, lengths, strict=True)
     ]
-    return replace(suite, items=tuple(sorted(grouped, key=lambda item: names.index(item.meta[GROUP]))))
+    items = tuple(sorted(grouped, key=lambda item: names.index(item.meta[GROUP])))
+    return replace(suite, items=items, options={**suite.options, "by_length": bins})
 
 
 def takes_rows(spec: str | Path | Suite) -> bool:
     """Whether a suite's items may be made from rows that were answered already, as its option `rows`."""
-    name = "" if isinstance(spec, Suite) else str(spec).partition(":")[0]
-    import_suite(name)
-    return name in _MAKERS and "rows" in signature(_MAKERS[name]).parameters
+    if isinstance(spec, Suite) or _name_of(spec) not in suite_names():
+        return False
+    return "rows" in parameters_of(_maker(_name_of(spec)))
 
 
-def _made(name: str, part: str, data: str | Path | None, options: dict[str, Any]) -> Suite:
-    if name not in _MAKERS:
+def _name_of(spec: str | Path) -> str:
+    return str(spec).partition(":")[0]
+
+
+def _maker(name: str) -> Maker:
+    if name not in _MAKERS:  # the user's own may stand in the place of a shipped one
         import_suite(name)
-    make = _MAKERS[name]
-    known = signature(make).parameters
-    for key, value in (("part", part), ("data", data)):
-        if value and key not in known:
-            raise RecipeError(f"suite {name!r} takes no {key} ({str(value)!r})", fix="leave it out")
-        if value:
-            options[key] = value
-    for option in options:
-        if option not in known:
-            hint = did_you_mean(option, known)
-            raise RecipeError(f"suite {name!r} has no option {option!r}{hint}", fix=f"choose from {', '.join(known)}")
-    return make(**options)
+    return _MAKERS[name]
 
 
 def rows_suite(path: str | Path) -> Suite:

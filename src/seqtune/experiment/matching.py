@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 
 from seqtune.experiment.settings import Match
 from seqtune.experiment.trials import Trial
+from seqtune.training.intake import rendered_rows
 from seqtune.training.plan import Plan
+from seqtune.training.planning import plan_figures, planned
+from seqtune.training.resolution import resolve
 from seqtune.training.rows import Rendered
-from seqtune.training.run import plan_figures, planned, rendered_rows, resolve
 from seqtune.training.settings import TrainSettings
 
 

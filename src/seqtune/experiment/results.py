@@ -12,7 +12,7 @@ from seqtune.data.example import Example
 from seqtune.evaluation.scoring import Scored
 from seqtune.evaluation.suite import GROUP
 from seqtune.experiment.spread import Spread, Values, spread
-from seqtune.experiment.trials import Outcome
+from seqtune.experiment.trials import TrialOutcome
 
 Where = tuple[str, int]  # an arm and a seed
 Splits = dict[tuple[str, int | None], dict[str, dict[str, float | None]]]  # (split, steps) -> measure -> item -> value
@@ -35,7 +35,7 @@ class Cell(msgspec.Struct, frozen=True):
     gain: Spread | None = None
 
 
-class Line(msgspec.Struct, frozen=True):
+class TableRow(msgspec.Struct, frozen=True):
     """A split and a number of steps: how many different items, of how many answers each arm gave, and the arms."""
 
     group: str
@@ -79,12 +79,12 @@ class Results(msgspec.Struct, frozen=True):
     match: str
     seeds: tuple[int, ...]
     measure: str
-    lines: dict[str, tuple[Line, ...]]
+    lines: dict[str, tuple[TableRow, ...]]
     taken: tuple[Taken, ...]
     notes: tuple[str, ...]
 
 
-def gather(outcomes: Sequence[Outcome], *, name: str, match: str, measure: str) -> Results:
+def gather(outcomes: Sequence[TrialOutcome], *, name: str, match: str, measure: str) -> Results:
     """The results of trials that are over; all arms have the same seeds.
 
     Args:
@@ -123,7 +123,9 @@ def _decoded(path: Path, type: type[Struct]) -> Iterable[Struct]:
     return map(msgspec.json.Decoder(type).decode, path.read_bytes().splitlines())
 
 
-def _lines(name: str, afters: Mapping[str, str], seeds: Sequence[int], read: Mapping[Where, Splits]) -> Iterable[Line]:
+def _lines(
+    name: str, afters: Mapping[str, str], seeds: Sequence[int], read: Mapping[Where, Splits]
+) -> Iterable[TableRow]:
     first = next(iter(afters))
     for group, steps in dict.fromkeys(key for splits in read.values() for key in splits):
         values = {arm: [read[arm, seed].get((group, steps), {}).get(name, {}) for seed in seeds] for arm in afters}
@@ -136,7 +138,7 @@ def _lines(name: str, afters: Mapping[str, str], seeds: Sequence[int], read: Map
             )
             for arm, after in afters.items()
         ]
-        yield Line(group, steps, len({item for ones in values[first] for item in ones}), tuple(cells))
+        yield TableRow(group, steps, len({item for ones in values[first] for item in ones}), tuple(cells))
 
 
 def _difference(name: str, values: Sequence[Values], first: Sequence[Values]) -> Spread:
@@ -152,7 +154,7 @@ def _minus(one: float | None, other: float | None) -> float | None:
     return None if one is None or other is None else one - other
 
 
-def _taken(outcome: Outcome) -> Taken:
+def _taken(outcome: TrialOutcome) -> Taken:
     said, trial = outcome.training, outcome.trial
     figures = {name: int(said[name]) for name in ("rows", "unused", "tokens", "trained_tokens", "steps")}
     return Taken(trial.arm, trial.seed, trial.after.arm if trial.after else "", **figures, cpu_s=float(said["cpu_s"]))

@@ -11,8 +11,8 @@ from seqtune.building.engine import build
 from seqtune.data.reader import read
 from seqtune.data.writer import write
 from seqtune.experiment.settings import Experiment
-from seqtune.experiment.trials import content_hash, is_made, key_of, once
-from seqtune.training.run import tiny_tokenizer
+from seqtune.experiment.trials import content_hash, content_key, is_made, once
+from seqtune.training.words import tiny_tokenizer
 
 FILES = {"chains": "examples.jsonl", "control": "control.jsonl"}  # by what an arm takes of a build
 
@@ -26,7 +26,7 @@ class Planned(NamedTuple):
     @property
     def key(self) -> str:
         """The same for the same section and the same files in it."""
-        return key_of("build", self.section, [content_hash(text) for text in _texts(self.section)])
+        return content_key("build", self.section, [content_hash(text) for text in _texts(self.section)])
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -86,7 +86,7 @@ def _made(planned: Planned, experiment: Experiment, root: Path, tell: Callable[[
     folder = _folder(root, planned)
     if tell:
         tell(f"build {planned.name}")
-    once(folder, planned.key, lambda: _build(planned.section, folder))
+    once(folder, planned.key, lambda: _build(planned.section, folder), tell)
     return folder
 
 

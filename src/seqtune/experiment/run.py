@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from seqtune.data.folder import SUMMARY, check_folder, claim_folder, read_object, versions, write_summary
+from seqtune.data.folder import SUMMARY, check_folder, read_object, versions, working_in, write_summary
 from seqtune.errors import RunFolderError
 from seqtune.experiment.matching import Size, match_lengths, size
 from seqtune.experiment.results import Results, gather
@@ -102,13 +102,13 @@ def run_experiment(
     experiment = plan_experiment(recipe, sets=sets, **options)
     claimed: dict[str, Any] = {"command": "experiment", "fingerprint": experiment.fingerprint}
     _check_folder(experiment, overwrite)
-    claim_folder(experiment.out, **claimed, overwrite=overwrite)
-    write_recipe(experiment.recipe, experiment.out / "recipe.yaml")
-    outcomes = carry_out(_trials(experiment, experiment.out, tell), say=say, tell=tell)
-    settings = experiment.settings
-    results = gather(outcomes, name=experiment.name, match=settings.match, measure=settings.measure)
-    write_results(results, experiment.out)
-    write_summary(experiment.out, {**claimed, "finished": True, "versions": versions(*PACKAGES)})
+    with working_in(experiment.out, **claimed, overwrite=overwrite):
+        write_recipe(experiment.recipe, experiment.out / "recipe.yaml")
+        outcomes = carry_out(_trials(experiment, experiment.out, tell), say=say, tell=tell)
+        settings = experiment.settings
+        results = gather(outcomes, name=experiment.name, match=settings.match, measure=settings.measure)
+        write_results(results, experiment.out)
+        write_summary(experiment.out, {**claimed, "finished": True, "versions": versions(*PACKAGES)})
     return Experimented(experiment.out, results)
 
 

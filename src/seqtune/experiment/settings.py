@@ -13,7 +13,8 @@ import xxhash
 from pydantic import Field, field_validator
 
 from seqtune.building.settings import check_build
-from seqtune.errors import did_you_mean
+from seqtune.errors import RecipeError, did_you_mean
+from seqtune.evaluation.resolution import resolve
 from seqtune.evaluation.settings import EvaluateSettings
 from seqtune.recipe import Document, Location, Strict, check, check_sections
 from seqtune.training.settings import NOT_OF_PREFERENCES, PREFERENCES, RATES, RATES_OF_ANSWERS, TrainSettings
@@ -134,13 +135,9 @@ class Experiment:
 
 def check_experiment(document: Document) -> tuple[Experiment | None, list[str]]:
     """The recipe of an experiment, and every problem in it at once."""
-    problems = check_sections(document)
-    sections = {name: document.values.get(name) or {} for name in ("build", "train", "evaluate", "experiment")}
-    for name, section in sections.items():
-        if not isinstance(section, dict):
-            problems.append(f"{document.place((name,))}: {name} is a mapping, this is {type(section).__name__}")
-    if problems:
+    if problems := check_sections(document):
         return None, problems
+    sections = {name: document.values.get(name) or {} for name in ("build", "train", "evaluate", "experiment")}
     settings, problems = check(document, ("experiment",), sections["experiment"], ExperimentSettings)
     arms, more = _check_arms(document, sections["experiment"].get("arms"))
     problems += [*more, *_ours(document, ("train",)), *_ours(document, ("evaluate",)), *_ours(document, ("build",))]
@@ -218,8 +215,19 @@ def _ours(document: Document, location: Location, more: Mapping[str, str] | None
 
 
 def _check_evaluate(document: Document) -> list[str]:
-    values = {"model": "model", "out": "out", **(document.values.get("evaluate") or {})}
-    return check(document, ("evaluate",), values, EvaluateSettings)[1]
+    section = document.values.get("evaluate") or {}
+    values = {"model": "model", "out": "out", **section}
+    return check(document, ("evaluate",), values, EvaluateSettings)[1] or _check_suite(document, section)
+
+
+def _check_suite(document: Document, section: Mapping[str, Any]) -> list[str]:
+    """What the suite cannot take, which no one is to hear after hours of training."""
+    own = {name: value for name, value in section.items() if name not in ("model", "out", "suite")}
+    try:
+        resolve("model", section.get("suite", "chains"), "out", own)
+    except RecipeError as error:
+        return [f"{document.place(('evaluate',))}: {error.what}"]
+    return []
 
 
 def _check_trainings(document: Document, arms: Mapping[str, ArmSettings], match: Match | None) -> list[str]:
@@ -279,7 +287,4 @@ def _for_build(document: Document, section: Mapping[str, Any], at: Location, arm
         own = {("build", *key[len(at) :]): place for key, place in places.items() if key[: len(at)] == at}
         return inherited | own
 
-    chains = section.get("chains")
-    named = [{"chain": one} if isinstance(one, str) else one for one in chains] if isinstance(chains, list) else chains
-    values = {"build": {**section, **({"chains": named} if "chains" in section else {})}}
-    return Document(values, document.source, moved(document.lines), moved(document.given))
+    return Document({"build": {**section}}, document.source, moved(document.lines), moved(document.given))

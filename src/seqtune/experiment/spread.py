@@ -37,8 +37,9 @@ def spread(seeds: Sequence[Values], *, name: str = "", difference: bool = False)
     Two things could have come out otherwise: the items, and the seeds (weights, order of rows). The interval's reach to
     each side is the root of the sum of two squares (as in Zou and Donner 2008):
 
-    * items: Wilson's interval of the items' means over the seeds (Student's for `quality`; for differences, which are
-      paired by item, the bootstrap over items). An item counts once, however many seeds answered it.
+    * items: the interval of the mean over items of their means over the seeds, as `mean_of` makes it: Wilson's where
+      each is yes or no, as of one seed, else by bootstrap or, of many items, the normal distribution. For differences,
+      which are paired by item, the bootstrap over items. An item counts once, however many seeds answered it.
     * seeds: Student's interval of the seeds' means; with three of them it reaches 2.5 of their standard deviations.
 
     The seeds' means differ by chance between items and seeds, too, which is thus counted twice, so the interval is

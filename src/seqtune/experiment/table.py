@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from seqtune.data.folder import replacing, write_json
-from seqtune.experiment.results import Cell, Line, Results, Taken
+from seqtune.experiment.results import Cell, Results, TableRow, Taken
 from seqtune.experiment.spread import Spread
 
 LEGEND = (
@@ -48,7 +48,7 @@ def table_rows(results: Results) -> tuple[list[str], list[list[str]]]:
     return columns, rows
 
 
-def _head(line: Line, cell: Cell) -> list[str]:
+def _head(line: TableRow, cell: Cell) -> list[str]:
     return [line.group, "" if line.steps is None else str(line.steps), f"{line.items:,}", cell.arm]
 
 

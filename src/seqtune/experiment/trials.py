@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 import xxhash
 
-from seqtune.data.folder import read_summary, write_json
+from seqtune.data.folder import SEAL, read_summary, write_json
 from seqtune.errors import RunFolderError
+from seqtune.evaluation.judging.qualification import qualification_file
 from seqtune.evaluation.run import evaluate
 from seqtune.evaluation.suite import Suite
 from seqtune.training.loss import Loss
@@ -22,8 +23,6 @@ from seqtune.training.settings import TINY
 
 Say = Callable[[str, "Loss | int"], object]
 Tell = Callable[[str], object]
-
-SEAL = "made_of.json"  # in each run folder: the hash of all that its run was made of
 
 
 @dataclass(frozen=True)
@@ -67,16 +66,19 @@ class Trial:
     def training_key(self) -> str:
         """The same for a training of the same: rows, settings, and all that led to the model it starts from."""
         start = self.after.training_key if self.after else model_identity(self.model)
-        return key_of("train", start, self.seed, content_hash(self.dataset), _by_content(self.train))
+        tokenizer = self.train.get("tokenizer")
+        held = {"tokenizer": content_hash(str(Path(tokenizer, "tokenizer.json")))} if tokenizer else {}
+        return content_key("train", start, self.seed, content_hash(self.dataset), {**self.train, **held})
 
     @property
     def evaluation_key(self) -> str:
-        """The same for the same questions to the same model."""
+        """The same for the same questions to the same model, scored by the same checklist and a judge checked alike."""
         asked = self.suite.hash if self.suite else content_hash(str(self.evaluate.get("suite", "")))
-        return key_of("eval", self.training_key, asked, self.evaluate)
+        held = {name: told(self.evaluate[name]) for name, told in _HELD.items() if self.evaluate.get(name)}
+        return content_key("eval", self.training_key, asked, {**self.evaluate, **held})
 
 
-class Outcome(NamedTuple):
+class TrialOutcome(NamedTuple):
     """A trial that is over: what its two run.json say."""
 
     trial: Trial
@@ -84,7 +86,7 @@ class Outcome(NamedTuple):
     evaluation: Mapping[str, Any]
 
 
-def key_of(*parts: Any) -> str:
+def content_key(*parts: Any) -> str:
     """A hash of values that JSON can hold."""
     return xxhash.xxh3_128_hexdigest(msgspec.json.encode(parts, order="deterministic", enc_hook=str))
 
@@ -100,19 +102,32 @@ def content_hash(name: str) -> str:
     return found.hexdigest()
 
 
-def _by_content(train: Mapping[str, Any]) -> dict[str, Any]:
-    """The options with what the tokenizer's folder holds in place of its path."""
-    return {**train, "tokenizer": content_hash(str(Path(train.get("tokenizer", ""), "tokenizer.json")))}
+def _folder_hash(name: str) -> str:
+    """A hash of what a file holds, or all files of a folder; the name of what is neither."""
+    folder = Path(name)
+    if not folder.is_dir():
+        return content_hash(name)
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return content_key(*[(file.relative_to(folder), content_hash(str(file))) for file in files])
 
 
-def once(folder: Path, key: str, make: Callable[[], object]) -> dict[str, Any]:
+# What an evaluation is told by its path, and what says whether it is still the same.
+_HELD: Mapping[str, Callable[[str], str]] = {
+    "data": _folder_hash,
+    "checklist": content_hash,
+    "judge_check": lambda place: content_hash(str(qualification_file(place))),
+}
+
+
+def once(folder: Path, key: str, make: Callable[[], object], tell: Tell | None = None) -> dict[str, Any]:
     """Make what belongs into a run folder, unless it stands there finished and made of the same; gives its run.json.
 
     Args:
-        folder: of the run. What was made of something else is deleted: an evaluation, for one, would take the answers
-            of another model for those of this one, which has the same path.
+        folder: of the run. What was made of something else is moved aside (NAME.old): an evaluation, for one, would
+            take the answers of another model for those of this one, which has the same path.
         key: hash of all that it is made of.
         make: runs a command of seqtune, which resumes by itself where it was killed.
+        tell: called with what was moved aside.
 
     Raises:
         RunFolderError: the folder holds something that no experiment made.
@@ -123,11 +138,21 @@ def once(folder: Path, key: str, make: Callable[[], object]) -> dict[str, Any]:
     if sealed is None and folder.exists() and any(folder.iterdir()):
         raise RunFolderError("no experiment made what stands here", where=str(folder), fix="choose another --out")
     if sealed not in (None, key):
-        shutil.rmtree(folder)
+        _move_aside(folder, tell)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / SEAL, {"key": key})
     make()
     return read_summary(folder)
+
+
+def _move_aside(folder: Path, tell: Tell | None) -> None:
+    names = (f"{folder.name}.old{number or ''}" for number in count())
+    aside = next(place for place in map(folder.with_name, names) if not place.exists())
+    folder.rename(aside)
+    if tell:
+        tell(
+            f"{folder} was made of other rows, settings or files: it is made anew, and the old one is now {aside.name}"
+        )
 
 
 def is_made(folder: Path, key: str) -> bool:
@@ -153,7 +178,7 @@ def _sealed(folder: Path) -> str | None:
         return ""
 
 
-def carry_out(trials: Sequence[Trial], *, say: Say | None = None, tell: Tell | None = None) -> list[Outcome]:
+def carry_out(trials: Sequence[Trial], *, say: Say | None = None, tell: Tell | None = None) -> list[TrialOutcome]:
     """Train and test each trial that is not finished yet, in their order.
 
     Args:
@@ -167,11 +192,11 @@ def carry_out(trials: Sequence[Trial], *, say: Say | None = None, tell: Tell | N
     return [_carry_out(trial, say, tell) for trial in trials]
 
 
-def _carry_out(trial: Trial, say: Say | None, tell: Tell | None) -> Outcome:
+def _carry_out(trial: Trial, say: Say | None, tell: Tell | None) -> TrialOutcome:
     # "overwrite", because the seal stands in the folder already, which `once` has seen to be ours.
-    training = once(trial.folder, trial.training_key, lambda: _train(trial, say, tell))
-    evaluation = once(trial.tested, trial.evaluation_key, lambda: _evaluate(trial, say))
-    return Outcome(trial, training, evaluation)
+    training = once(trial.folder, trial.training_key, lambda: _train(trial, say, tell), tell)
+    evaluation = once(trial.tested, trial.evaluation_key, lambda: _evaluate(trial, say), tell)
+    return TrialOutcome(trial, training, evaluation)
 
 
 def _train(trial: Trial, say: Say | None, tell: Tell | None) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from seqtune.data.folder import read_object
-from seqtune.report.runs import SEAL, Run, split_seed
+from seqtune.data.folder import SEAL, read_object
+from seqtune.report.runs import Run, split_seed
 
 
 class Table(msgspec.Struct, frozen=True):

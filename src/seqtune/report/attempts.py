@@ -41,7 +41,7 @@ class Attempt(NamedTuple):
     cut: bool
 
 
-class Trial(NamedTuple):
+class ShownItem(NamedTuple):
     """An item and what each model answered; `steps` is how many were judged."""
 
     group: str
@@ -86,7 +86,7 @@ def _read_scored(folder: Path) -> dict[str, Scored]:
     return {one.item: one for one in found if judge is None or one.judge == judge}
 
 
-def pick_trials(books: Sequence[Book], folders: Sequence[Path], measure: str, count: int) -> list[Trial]:
+def pick_items(books: Sequence[Book], folders: Sequence[Path], measure: str, count: int) -> list[ShownItem]:
     """Items that all models answered, of each split and number of steps; those where they differ come first.
 
     Args:
@@ -101,7 +101,7 @@ def pick_trials(books: Sequence[Book], folders: Sequence[Path], measure: str, co
         groups.setdefault(_key(item), []).append(item)
     each = max(1, count // len(groups)) if groups else 0
     picked = [item for items in groups.values() for item in items[:each]][:count]
-    return [_trial(item, books) for item in picked]
+    return [_shown(item, books) for item in picked]
 
 
 def _interest(item: str, books: Sequence[Book], measure: str) -> tuple[bool, int]:
@@ -128,11 +128,11 @@ def _items(folders: Sequence[Path]) -> Iterator[Example]:
                 yield item
 
 
-def _trial(item: Example, books: Sequence[Book]) -> Trial:
+def _shown(item: Example, books: Sequence[Book]) -> ShownItem:
     group, steps = _key(item)
     judged = (len(book.scored[item.id].steps) for book in books if item.id in book.scored)
-    shown = [message for message in show_row(item) if message.role != "answer"]
-    return Trial(group, next(filter(None, judged), steps), shown, [_attempt(item, book) for book in books])
+    asked = [message for message in show_row(item) if message.role != "answer"]
+    return ShownItem(group, next(filter(None, judged), steps), asked, [_attempt(item, book) for book in books])
 
 
 def _attempt(item: Example, book: Book) -> Attempt:

@@ -14,7 +14,7 @@ from seqtune.data.example import Example, Turn
 from seqtune.data.folder import read_object
 from seqtune.report.plot import draw_bars
 from seqtune.report.runs import Run, read_mapping, read_number, read_structs
-from seqtune.report.samples import PLAIN, ROWS_READ, Pair, pick_pairs
+from seqtune.report.samples import PLAIN, Pair, pick_pairs
 from seqtune.report.steps import Message, as_text, show_parent, show_row
 
 COUNTS = {"rows read": "read", "examples made": "examples", "skipped": "skipped", "failed": "failed"}
@@ -155,7 +155,7 @@ def _control(control: Mapping[str, Any]) -> str:
 
 def _lengths(rows: Path, parents: Path | None = None) -> tuple[list[Length], int]:
     """Medians over the first rows, and over how many."""
-    after = [_part_lengths(row) for row in read_structs(rows, Example, ROWS_READ)]
+    after = [_part_lengths(row) for row in read_structs(rows, Example)]
     before = [_part_lengths(row) for row in read_structs(parents, Example, len(after))] if parents else []
     if not after:
         return [], 0

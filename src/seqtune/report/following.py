@@ -12,10 +12,10 @@ from seqtune.data.folder import read_object
 from seqtune.evaluation.comparison import by_position
 from seqtune.evaluation.figures import ALL, Figures
 from seqtune.evaluation.headline import Headline
-from seqtune.evaluation.run import PROGRAM
+from seqtune.evaluation.scoring import PROGRAM
 from seqtune.evaluation.statistics.measure import Measure
 from seqtune.evaluation.tax import ChainTax
-from seqtune.report.attempts import Book, Trial, pick_trials, read_book
+from seqtune.report.attempts import Book, ShownItem, pick_items, read_book
 from seqtune.report.plot import Dot, Group, draw_intervals, percent
 from seqtune.report.runs import Run, read_number
 from seqtune.report.sections import Section, find_aside, name_runs, read_figures, settings_of
@@ -49,7 +49,7 @@ class Column(NamedTuple):
     run: Run
 
 
-class Line(NamedTuple):
+class TableRow(NamedTuple):
     """One line of the table: a split, a number of steps, and each model's figures."""
 
     group: str
@@ -102,7 +102,7 @@ class Followed(NamedTuple):
     columns: Sequence[Column]
     quoted: Sequence[Quoted]
     notes: Mapping[str, Sequence[str]]
-    lines: Sequence[Line]
+    lines: Sequence[TableRow]
     measures: Mapping[str, str]
     folded: Sequence[str]
     headline: str
@@ -111,11 +111,11 @@ class Followed(NamedTuple):
     taxes: Sequence[Taxed]
     unscored: int
     cut: int
-    trials: Sequence[Trial]
+    shown: Sequence[ShownItem]
 
 
 def describe_following(
-    sections: Sequence[Section], trainings: Sequence[Run], series: Mapping[str, int], trials: int = 6
+    sections: Sequence[Section], trainings: Sequence[Run], series: Mapping[str, int], items: int = 6
 ) -> list[Followed]:
     """One table, plot and set of answers for each section.
 
@@ -123,9 +123,9 @@ def describe_following(
         sections: of the evaluations.
         trainings: the runs that may have made the models.
         series: model name -> its series in plots; see `model_name`.
-        trials: how many items to show with their answers.
+        items: how many to show with their answers.
     """
-    found = [_followed(one, _columns(one.runs, trainings, series), trials) for one in sections]
+    found = [_followed(one, _columns(one.runs, trainings, series), items) for one in sections]
     return [one for one in found if one.lines]
 
 
@@ -145,7 +145,7 @@ def _figures(run: Run) -> dict[Key, Figures]:
     return {(one.group, one.steps, one.whole): one for one in read_figures(run)}
 
 
-def _followed(section: Section, columns: Sequence[Column], trials: int) -> Followed:
+def _followed(section: Section, columns: Sequence[Column], items: int) -> Followed:
     lines = [_line(key, columns) for key in _in_order(columns, find_aside(columns[0].run))]
     every = [figures for column in columns for figures in column.figures.values() if not figures.whole]
     books = [read_book(column.name, column.series, [column.run.folder]) for column in columns]
@@ -168,7 +168,7 @@ def _followed(section: Section, columns: Sequence[Column], trials: int) -> Follo
         taxes=_taxes(columns),
         unscored=sum(figures.unscored_steps for figures in every),
         cut=sum(figures.cut for figures in every),
-        trials=pick_trials(books, [columns[0].run.folder], headline, trials),
+        shown=pick_items(books, [columns[0].run.folder], headline, items),
     )
 
 
@@ -252,21 +252,21 @@ def _folded(measures: Mapping[str, str], headline: str) -> list[str]:
     return [name for name in measures if name not in (headline, *FIRST)] if len(measures) > MOST_MEASURES else []
 
 
-def _line(key: Key, columns: Sequence[Column]) -> Line:
+def _line(key: Key, columns: Sequence[Column]) -> TableRow:
     group, steps, whole = key
     name = f"split {group!r}" if group == ALL and not whole else group
     cells = [column.figures.get(key) for column in columns]
-    return Line(name, steps, max(cell.items for cell in cells if cell), cells)
+    return TableRow(name, steps, max(cell.items for cell in cells if cell), cells)
 
 
-def _plot(lines: Sequence[Line], columns: Sequence[Column], measure: str, title: str) -> Markup:
+def _plot(lines: Sequence[TableRow], columns: Sequence[Column], measure: str, title: str) -> Markup:
     if measure == "quality":  # no share
         return Markup("")
     groups = [Group(*row_labels(line.group, line.steps, line.items), _dots(line, columns, measure)) for line in lines]
     return draw_intervals(groups, x_label=f"{title}, 95 % interval", title=f"Share of items: {title}")
 
 
-def _dots(line: Line, columns: Sequence[Column], measure: str) -> list[Dot]:
+def _dots(line: TableRow, columns: Sequence[Column], measure: str) -> list[Dot]:
     return _dots_of([cell.measures.get(measure) if cell else None for cell in line.cells], columns)
 
 

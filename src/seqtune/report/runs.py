@@ -17,7 +17,6 @@ from seqtune.errors import RunFolderError
 DEEPEST = 6  # folders below the given one
 ROWS_READ = 20_000  # a file may hold millions; the first thousands show every kind of row
 LONGEST_LINE = 1 << 18  # bytes
-SEAL = "made_of.json"  # in the runs that an experiment made
 
 Struct = TypeVar("Struct")
 _SEED = re.compile(r"seed--?\d+")

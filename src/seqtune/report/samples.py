@@ -8,7 +8,6 @@ from typing import NamedTuple
 from seqtune.data.example import Example
 from seqtune.report.runs import read_structs
 
-ROWS_READ = 4000  # a build may hold millions; the first few thousand show every kind of row
 GROUP_ROWS = 24  # rows kept of each kind and step count, to choose from
 LONG_ROW = 900  # characters: where there is a choice, shorter rows are easier to read
 PLAIN = "plain"
@@ -32,7 +31,7 @@ def pick_pairs(rows: Path, parents: Path | None, count: int = 12) -> list[Pair]:
     """
     picked = _varied(_grouped(rows), count)
     wanted = {parent_id(row) for row in picked}
-    first = read_structs(parents, Example, ROWS_READ) if parents else ()
+    first = read_structs(parents, Example) if parents else ()
     found = {row.id: row for row in first if row.id in wanted}
     return [Pair(kind_of(row), row, found.get(parent_id(row))) for row in picked]
 
@@ -52,7 +51,7 @@ Groups = dict[tuple[str, int, bool], list[Example]]  # kind, steps, whether it i
 
 def _grouped(path: Path) -> Groups:
     groups: Groups = {}
-    for row in read_structs(path, Example, ROWS_READ):
+    for row in read_structs(path, Example):
         rows = groups.setdefault((kind_of(row), len(row.steps), bool(row.turns)), [])
         if len(rows) < GROUP_ROWS:
             rows.append(row)

@@ -44,7 +44,7 @@ MARKS = {True: "done", False: "not done", None: "not told"}
 def chains(steps: int | str | Sequence[int | str] = (1, 2, 3), **options: Any) -> Task:
     """Fresh chains of verifiable operations; steps=[1,2,5], per_length, seed, told, wordings, ..."""
     counts = steps if isinstance(steps, Sequence) and not isinstance(steps, str) else (steps,)
-    return _open("chains", steps=[int(count) for count in counts], **options)
+    return _open("chains", steps=counts, **options)
 
 
 @task

@@ -16,7 +16,8 @@ from seqtune.evaluation.scoring import Scored
 from seqtune.evaluation.statistics.agreement import cohen_kappa, krippendorff_alpha
 from seqtune.evaluation.statistics.bootstrap import Interval
 
-Said = dict[Hashable, "float | bool"]  # what a judge says, by what it says it of
+Unit = tuple[Hashable, ...]  # of what a judge says something: an item, or one of its steps; the item comes first
+Said = dict[Unit, "float | bool"]
 
 
 class Agreement(msgspec.Struct, frozen=True):
@@ -27,7 +28,7 @@ class Agreement(msgspec.Struct, frozen=True):
         answers: how many at least two of them judged.
         kappa: of two judges, Cohen's: "strict" and "steps"; nothing of three or more.
         alpha: of all, Krippendorff's: "strict" and "steps" (nominal), "quality" (ordinal). What no two judged
-            is not there. Of steps the interval is somewhat too narrow, for those of an answer hang together.
+            is not there.
     """
 
     judges: tuple[str, ...]
@@ -76,27 +77,27 @@ def _agreement(scored: Mapping[str, Mapping[str, Scored]]) -> Agreement:
     kappa: dict[str, Interval] = {}
     alpha: dict[str, Interval] = {}
     for name, (of, ordinal) in _KINDS.items():
-        rows = _rows([of([*one.values()]) for one in scored.values()])
-        if rows[0]:
-            alpha[name] = krippendorff_alpha(rows, "ordinal" if ordinal else "nominal")
+        items, rows = _rows([of([*one.values()]) for one in scored.values()])
+        if items:
+            alpha[name] = krippendorff_alpha(rows, "ordinal" if ordinal else "nominal", clusters=items)
             if len(rows) == 2 and not ordinal:
-                kappa[name] = cohen_kappa(*rows)
+                kappa[name] = cohen_kappa(*rows, clusters=items)
     judged = Counter(item for one in scored.values() for item in one)
     return Agreement(tuple(scored), sum(count > 1 for count in judged.values()), kappa, alpha)
 
 
-def _rows(said: Sequence[Said]) -> list[list[float | bool | None]]:
-    """A row for each judge with a place for all of which at least two say something, None where it says nothing."""
+def _rows(said: Sequence[Said]) -> tuple[list[Hashable], list[list[float | bool | None]]]:
+    """Of all of which two judges or more say something the item, and a row for each judge, None where it does not."""
     units = [
         unit for unit in dict.fromkeys(unit for one in said for unit in one) if sum(unit in one for one in said) > 1
     ]
-    return [[one.get(unit) for unit in units] for one in said]
+    return [unit[0] for unit in units], [[one.get(unit) for unit in units] for one in said]
 
 
 def _wholes(scored: Sequence[Scored]) -> Said:
     """Whether all was done, in whatever form the judge was asked."""
     values = {one.item: one.measures.get("strict", one.measures.get(FOLLOWING)) for one in scored}
-    return {item: bool(value) for item, value in values.items() if value in (0, 1)}
+    return {(item,): bool(value) for item, value in values.items() if value in (0, 1)}
 
 
 def _steps(scored: Sequence[Scored]) -> Said:
@@ -109,7 +110,7 @@ def _steps(scored: Sequence[Scored]) -> Said:
 def _qualities(scored: Sequence[Scored]) -> Said:
     """Rounded: a judge that gives halves differs no more from others for that."""
     values = {one.item: one.measures.get("quality") for one in scored}
-    return {item: float(round(value)) for item, value in values.items() if value is not None}
+    return {(item,): float(round(value)) for item, value in values.items() if value is not None}
 
 
 _KINDS: dict[str, tuple[Callable[[Sequence[Scored]], Said], bool]] = {

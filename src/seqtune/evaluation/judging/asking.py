@@ -36,7 +36,7 @@ class Judge(Protocol):
         """Its reply, or why there is none."""
 
 
-class Unreadable(msgspec.Struct, frozen=True):
+class NotRead(msgspec.Struct, frozen=True):
     """Why nothing can be taken from a reply, or from all of them."""
 
     reason: str
@@ -45,11 +45,11 @@ class Unreadable(msgspec.Struct, frozen=True):
 async def ask_until_read(
     ask: Judge,
     prompt: str,
-    read: Callable[[str], Read | Unreadable],
+    read: Callable[[str], Read | NotRead],
     *,
     max_tokens: int,
     schema: dict[str, Any] | None = None,
-) -> Read | Unreadable:
+) -> Read | NotRead:
     """What the judge's reply says; where it cannot be read, the judge is told why and asked again, twice.
 
     Args:
@@ -63,7 +63,7 @@ async def ask_until_read(
         TeacherError: this judge can never answer: a wrong key, no such model, nobody at the address.
     """
     messages: tuple[Message, ...] = (user(prompt),)
-    found: Read | Unreadable = Unreadable("nobody was asked")
+    found: Read | NotRead = NotRead("nobody was asked")
     for attempt in range(TRIES):
         outcome = await ask(
             Request(
@@ -78,7 +78,7 @@ async def ask_until_read(
         if isinstance(outcome, Failed):
             return _failed(ask, outcome)
         found = read(outcome.text)
-        if not isinstance(found, Unreadable):
+        if not isinstance(found, NotRead):
             return found
         # Told, and not only asked again: at temperature 0 the same question gets the same reply.
         again = user(render("refused", reason=found.reason))
@@ -86,13 +86,13 @@ async def ask_until_read(
     return found
 
 
-def _failed(ask: Judge, outcome: Failed) -> Unreadable:
+def _failed(ask: Judge, outcome: Failed) -> NotRead:
     if outcome.stops:
         raise TeacherError(
             f"the judge {ask.model} cannot be asked: {outcome.reason}: {outcome.detail}",
             fix=f"{outcome.fix or 'see what the server says'}; every reply is kept",
         )
-    return Unreadable(f"the judge gave no reply: {outcome.reason}")
+    return NotRead(f"the judge gave no reply: {outcome.reason}")
 
 
 def sendable(text: str) -> str:

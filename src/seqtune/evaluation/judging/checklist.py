@@ -31,7 +31,7 @@ from seqtune.errors import DataError, RecipeError, shorten
 from seqtune.evaluation.judging.asking import (
     PROMPTS,
     Judge,
-    Unreadable,
+    NotRead,
     ask_until_read,
     code_for_json,
     fence,
@@ -225,7 +225,7 @@ async def _entry(item: Example, ask: Judge) -> Entry:
         max_tokens=MAX_TOKENS,
         schema=with_code(CHECKLIST_SCHEMA) if bound else CHECKLIST_SCHEMA,
     )
-    if isinstance(found, Unreadable):
+    if isinstance(found, NotRead):
         return Entry(item.id, sendable(request), (), found.reason)
     return Entry(item.id, sendable(request), found)
 
@@ -237,7 +237,7 @@ def checklist_prompt(item: Example) -> tuple[str, str]:
     return render("checklist", package=PROMPTS, request=request, mark=fence(request), code=bound), bound
 
 
-def read_steps(reply: str, bound: str = "") -> tuple[ChecklistStep, ...] | Unreadable:
+def read_steps(reply: str, bound: str = "") -> tuple[ChecklistStep, ...] | NotRead:
     """The steps in a model's reply; the last list of them where there are several.
 
     Args:
@@ -246,7 +246,7 @@ def read_steps(reply: str, bound: str = "") -> tuple[ChecklistStep, ...] | Unrea
     """
     lists = [_listed(value) for value in values(after_thinking(own_json(reply, bound)), _START)]
     whole = [steps for steps in lists if steps]
-    return whole[-1] if whole else Unreadable("it holds no whole list of tasks in the form asked for")
+    return whole[-1] if whole else NotRead("it holds no whole list of tasks in the form asked for")
 
 
 def _listed(value: Any) -> tuple[ChecklistStep, ...]:
@@ -392,10 +392,10 @@ def _read(path: Path) -> tuple[_Head, Checklist]:
     return head, Checklist(entries=tuple(entries), **said)
 
 
-Line = TypeVar("Line")
+Record = TypeVar("Record")
 
 
-def _decoded(line: bytes, kind: type[Line], where: str) -> Line:
+def _decoded(line: bytes, kind: type[Record], where: str) -> Record:
     try:
         return msgspec.json.decode(line, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from seqtune.building.parsing import after_thinking
 from seqtune.building.prompting import render
 from seqtune.data.example import Example, prompt_text
-from seqtune.evaluation.judging.asking import PROMPTS, Judge, Unreadable, ask_until_read, fence, sendable
+from seqtune.evaluation.judging.asking import PROMPTS, Judge, NotRead, ask_until_read, fence, sendable
 from seqtune.evaluation.judging.identity import judge_id, key_of
 from seqtune.evaluation.judging.marks import code_for, read_marks
 from seqtune.evaluation.scoring import Scored
@@ -75,17 +75,17 @@ async def judge_original(item: Example, answer_text: str, ask: Judge, *, max_tok
     """
     judge = judge_id("original", ask.model)
     found = await _asked(item, answer_text, ask, max_tokens) if answer_text.strip() else Original(False, 1.0)
-    key, unscored = key_of(item, answer_text, judge), found.reason if isinstance(found, Unreadable) else ""
-    said = Original(None, None) if isinstance(found, Unreadable) else found
+    key, unscored = key_of(item, answer_text, judge), found.reason if isinstance(found, NotRead) else ""
+    said = Original(None, None) if isinstance(found, NotRead) else found
     following = None if said.followed is None else float(said.followed)
     return Scored(item.id, key, {FOLLOWING: following, QUALITY: said.quality}, judge=judge, unscored=unscored)
 
 
-async def _asked(item: Example, answer_text: str, ask: Judge, max_tokens: int) -> Original | Unreadable:
+async def _asked(item: Example, answer_text: str, ask: Judge, max_tokens: int) -> Original | NotRead:
     prompt, bound = original_prompt(item, answer_text)
 
-    def read(reply: str) -> Original | Unreadable:
+    def read(reply: str) -> Original | NotRead:
         found = read_original(reply, bound)
-        return Unreadable("it does not hold one verdict in the form asked for") if found.followed is None else found
+        return NotRead("it does not hold one verdict in the form asked for") if found.followed is None else found
 
     return await ask_until_read(ask, prompt, read, max_tokens=max_tokens)

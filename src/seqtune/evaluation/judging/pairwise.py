@@ -9,7 +9,7 @@ import msgspec
 
 from seqtune.building.prompting import render
 from seqtune.data.example import Example, prompt_text
-from seqtune.evaluation.judging.asking import PROMPTS, Judge, Unreadable, ask_until_read, fence, sendable
+from seqtune.evaluation.judging.asking import PROMPTS, Judge, NotRead, ask_until_read, fence, sendable
 from seqtune.evaluation.judging.identity import judge_id, key_of
 from seqtune.evaluation.judging.marks import code_for, read_marks
 from seqtune.evaluation.statistics.win_rates import Duel
@@ -78,16 +78,16 @@ async def judge_pair(
     one, other = await asyncio.gather(
         _asked(item, answer_a, answer_b, ask, max_tokens), _asked(item, answer_b, answer_a, ask, max_tokens)
     )
-    unscored = next((found.reason for found in (one, other) if isinstance(found, Unreadable)), "")
-    a_first = None if isinstance(one, Unreadable) else one
-    b_first = None if isinstance(other, Unreadable) else _OTHER[other]
+    unscored = next((found.reason for found in (one, other) if isinstance(found, NotRead)), "")
+    a_first = None if isinstance(one, NotRead) else one
+    b_first = None if isinstance(other, NotRead) else _OTHER[other]
     return PairVerdict(item.id, a_first, b_first, key, judge, unscored)
 
 
-def as_comparisons(
+def as_duels(
     verdict: PairVerdict, model_a: str, model_b: str, length_a: float = 0.0, length_b: float = 0.0
 ) -> tuple[Duel, Duel]:
-    """Both orders as the statistics of preferences.py take them.
+    """Both orders as the statistics of win_rates.py take them.
 
     Args:
         verdict: on one item.
@@ -103,10 +103,10 @@ def as_comparisons(
     )
 
 
-async def _asked(item: Example, first: str, second: str, ask: Judge, max_tokens: int) -> Winner | Unreadable:
+async def _asked(item: Example, first: str, second: str, ask: Judge, max_tokens: int) -> Winner | NotRead:
     prompt, bound = pairwise_prompt(item, first, second)
 
-    def read(reply: str) -> Winner | Unreadable:
-        return read_preference(reply, bound) or Unreadable("it does not hold one verdict in the form asked for")
+    def read(reply: str) -> Winner | NotRead:
+        return read_preference(reply, bound) or NotRead("it does not hold one verdict in the form asked for")
 
     return await ask_until_read(ask, prompt, read, max_tokens=max_tokens)

@@ -27,8 +27,7 @@ from seqtune.evaluation.scoring import Scored, said
 from seqtune.evaluation.suite import Suite
 from seqtune.llm.asking import Teacher, each, open_teacher
 from seqtune.llm.budget import Budget
-from seqtune.llm.endpoint import named_model
-from seqtune.llm.prices import find_price, parse_price
+from seqtune.llm.prices import price_of
 
 
 class Judging(NamedTuple):
@@ -79,11 +78,8 @@ def judge_budget(judge: str, max_cost: float | None, max_requests: int | None, p
     Raises:
         RecipeError: the price is not two numbers.
     """
-    if price:
-        return Budget(requests=max_requests, cost_usd=max_cost, price=parse_price(price))
-    named = named_model(judge) if judge and max_cost is not None else None
-    listed = find_price(named.model, named.url) if named else None
-    return Budget(requests=max_requests, cost_usd=max_cost, price=listed)
+    found = price_of(judge, price) if price or max_cost is not None else None  # the table takes a moment to load
+    return Budget(requests=max_requests, cost_usd=max_cost, price=found)
 
 
 def require_steps(suite: Suite, how: Judging | None) -> None:

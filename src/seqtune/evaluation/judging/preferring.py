@@ -13,12 +13,12 @@ import msgspec
 import xxhash
 
 from seqtune.data.example import Example
-from seqtune.data.folder import claim_folder, versions, write_json, write_summary
+from seqtune.data.folder import versions, working_in, write_json, write_summary
 from seqtune.errors import RecipeError
 from seqtune.evaluation.answering import Say
 from seqtune.evaluation.headline import ENOUGH
 from seqtune.evaluation.judging.identity import judge_id, key_of
-from seqtune.evaluation.judging.pairwise import PairVerdict, as_comparisons, judge_pair
+from seqtune.evaluation.judging.pairwise import PairVerdict, as_duels, judge_pair
 from seqtune.evaluation.judging.phase import judge_budget
 from seqtune.evaluation.ledger import Ledger, open_ledger
 from seqtune.evaluation.run_folders import RunFolder, check_alike, open_runs
@@ -113,14 +113,14 @@ def prefer(
     warnings = check_alike(read, force=force, judged=False)
     pairs = _pairs(read)
     fingerprint = xxhash.xxh3_128_hexdigest(msgspec.json.encode([judge, *[_told(run) for run in read]]))
-    claim_folder(folder, "compare", fingerprint, overwrite=overwrite)
     how = _Asking(
         judge, store or folder / "replies.sqlite", concurrency, judge_budget(judge, max_cost, max_requests, price)
     )
-    with open_ledger(folder / "pairs.jsonl", PairVerdict) as ledger:
-        name, verdicts = asyncio.run(_judge_all(pairs, ledger, how, say))
-    done = _described(folder, name, read, pairs, verdicts, warnings, seed)
-    _write(done, fingerprint, judge, read)
+    with working_in(folder, "compare", fingerprint, overwrite=overwrite):
+        with open_ledger(folder / "pairs.jsonl", PairVerdict) as ledger:
+            name, verdicts = asyncio.run(_judge_all(pairs, ledger, how, say))
+        done = _described(folder, name, read, pairs, verdicts, warnings, seed)
+        _write(done, fingerprint, judge, read)
     return done
 
 
@@ -176,8 +176,8 @@ def _described(
     seed: int,
 ) -> Preferred:
     first, *others = runs
-    told = [one for pair, verdict in zip(pairs, verdicts, strict=True) for one in _comparisons(pair, verdict, first)]
-    rates = tuple([win_rate(told, run.name, first.name, seed=seed) for run in others])
+    duels = [one for pair, verdict in zip(pairs, verdicts, strict=True) for one in _duels(pair, verdict, first)]
+    rates = tuple([win_rate(duels, run.name, first.name, seed=seed) for run in others])
     scored = any(rate.rate.of for rate in rates)
     return Preferred(
         out=folder,
@@ -185,22 +185,22 @@ def _described(
         against=first.name,
         items=len(pairs) // len(others),
         rates=rates,
-        at_equal_length=length_controlled(_known(told, rates), first.name) if scored else None,
+        at_equal_length=length_controlled(_known(duels, rates), first.name) if scored else None,
         refused=_refusal(rates),
         warnings=tuple(warnings),
     )
 
 
-def _comparisons(pair: _Pair, verdict: PairVerdict, first: RunFolder) -> tuple[Duel, Duel]:
+def _duels(pair: _Pair, verdict: PairVerdict, first: RunFolder) -> tuple[Duel, Duel]:
     # In characters: models do not cut text into the same tokens, nor do all languages put blanks between words.
     lengths = len(pair.answer), len(pair.first_answer)
-    return as_comparisons(verdict, pair.run.name, first.name, *map(float, lengths))
+    return as_duels(verdict, pair.run.name, first.name, *map(float, lengths))
 
 
-def _known(told: Sequence[Duel], rates: Sequence[WinRate]) -> list[Duel]:
+def _known(duels: Sequence[Duel], rates: Sequence[WinRate]) -> list[Duel]:
     """Without runs of which nothing could be told, which no fit can place."""
     unknown = {rate.model for rate in rates if not rate.rate.of}
-    return [one for one in told if not {one.first, one.second} & unknown]
+    return [one for one in duels if not {one.first, one.second} & unknown]
 
 
 def _refusal(rates: Sequence[WinRate]) -> str:

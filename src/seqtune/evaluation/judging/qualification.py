@@ -134,6 +134,11 @@ def faults(traits: Sequence[Trait]) -> tuple[str, ...]:
     return tuple(filter(None, map(fault, traits)))
 
 
+def qualification_file(path: str | Path) -> Path:
+    """The judge-check.json that is named, or that stands in the folder that is."""
+    return Path(path) / NAME if Path(path).is_dir() else Path(path)
+
+
 def find_qualification(path: str | Path) -> Qualification:
     """What a judge-check found.
 
@@ -143,7 +148,7 @@ def find_qualification(path: str | Path) -> Qualification:
     Raises:
         DataError: it is not there, or no result of a judge-check.
     """
-    file = Path(path) / NAME if Path(path).is_dir() else Path(path)
+    file = qualification_file(path)
     fix = "run seqtune eval judge-check --judge JUDGE --out DIR to its end, and give DIR"
     try:
         return msgspec.json.decode(file.read_bytes(), type=Qualification)
@@ -153,7 +158,7 @@ def find_qualification(path: str | Path) -> Qualification:
         raise DataError(f"no result of a judge-check: {error}", where=str(file), fix=fix) from None
 
 
-def gate(headline: Headline, qualification: Qualification | None, judge: str) -> Headline:
+def withhold(headline: Headline, qualification: Qualification | None, judge: str) -> Headline:
     """The headline, refused where its judge failed its check, or where the check is another judge's.
 
     Args:

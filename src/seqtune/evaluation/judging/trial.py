@@ -15,7 +15,7 @@ import xxhash
 from msgspec import structs
 
 from seqtune.data.example import prompt_text
-from seqtune.data.folder import claim_folder, versions, write_json, write_lines, write_summary
+from seqtune.data.folder import versions, working_in, write_json, write_lines, write_summary
 from seqtune.errors import RecipeError
 from seqtune.evaluation.answering import Say
 from seqtune.evaluation.figures import QUALITY
@@ -153,14 +153,14 @@ def judge_check(
     settings: Settings = {"judge": spec, "form": form, "seed": seed, "items": items, "limit": limit}
     settings |= {"llmbar": bool(data), "hash": _hash(trial)}
     fingerprint = xxhash.xxh3_128_hexdigest(msgspec.json.encode(settings))
-    claim_folder(folder, "judge-check", fingerprint, overwrite=overwrite)
-    (folder / NAME).unlink(missing_ok=True)  # of this judge's earlier prompts or bars, perhaps
     budget = judge_budget(spec, max_cost, max_requests, price)
     kept = store or folder / "replies.sqlite"
-    model, lines, answered = asyncio.run(_ask_all(judge, trial, kept, concurrency, budget, say))
-    qualification = _qualify(judge_id(form, model), trial, lines, bars, settings)
-    done = JudgeCheck(folder, qualification, answered, time.perf_counter() - started)
-    _write(done, lines, fingerprint)
+    with working_in(folder, "judge-check", fingerprint, overwrite=overwrite):
+        (folder / NAME).unlink(missing_ok=True)  # of this judge's earlier prompts or bars, perhaps
+        model, lines, answered = asyncio.run(_ask_all(judge, trial, kept, concurrency, budget, say))
+        qualification = _qualify(judge_id(form, model), trial, lines, bars, settings)
+        done = JudgeCheck(folder, qualification, answered, time.perf_counter() - started)
+        _write(done, lines, fingerprint)
     return done
 
 

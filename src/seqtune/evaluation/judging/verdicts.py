@@ -13,10 +13,11 @@ from seqtune.building.evidence import find_quote, plain
 from seqtune.building.parsing import VERDICTS_SCHEMA, Said
 from seqtune.building.prompting import render
 from seqtune.data.example import Example, prompt_text
+from seqtune.data.example import Verdict as Found
 from seqtune.evaluation.judging.asking import (
     PROMPTS,
     Judge,
-    Unreadable,
+    NotRead,
     ask_until_read,
     code_for_json,
     fence,
@@ -76,8 +77,8 @@ async def judge_checklist(
         verdicts, score = await asked, None
     measures = _measures(verdicts, steps, answer_text)
     if quality:
-        measures["quality"] = None if isinstance(score, Unreadable) else score
-    if isinstance(verdicts, Unreadable):
+        measures["quality"] = None if isinstance(score, NotRead) else score
+    if isinstance(verdicts, NotRead):
         return Scored(item.id, key, measures, judge=judge, unscored=verdicts.reason)
     return Scored(item.id, key, measures, tuple(verdicts), judge)
 
@@ -94,7 +95,7 @@ def verdicts_prompt(item: Example, answer_text: str, steps: Sequence[ChecklistSt
 
 def read_verdicts(
     reply: str, steps: Sequence[ChecklistStep], answer: str, item: Example, bound: str = ""
-) -> list[Verdict] | Unreadable:
+) -> list[Verdict] | NotRead:
     """A verdict for each step that can be done, from a judge's reply.
 
     A yes counts only where its quote stands in the answer, and not merely in what the answer repeats of the request
@@ -112,10 +113,14 @@ def read_verdicts(
     said = parsing.read_verdicts(_shielded(own_json(_shielded(reply), bound)), len(doable))
     if said is None:
         code = f', or not under the key "code": "{bound}"' if bound else ""
-        return Unreadable(f"it does not judge each of the {len(doable)} tasks exactly once{code}")
+        return NotRead(f"it does not judge each of the {len(doable)} tasks exactly once{code}")
     rest = without_echoes(answer, item, [step.text for step in steps])
     judged = zip(doable, said, strict=True)
-    return [_checked(place, step, answer) or _verdict(place, step, one, answer, rest) for (place, step), one in judged]
+    known = _checked(doable, answer, item)
+    return [
+        by_program or _verdict(place, step, one, answer, rest)
+        for by_program, ((place, step), one) in zip(known, judged, strict=True)
+    ]
 
 
 def _shielded(reply: str) -> str:
@@ -130,24 +135,28 @@ def _verdict(place: int, step: ChecklistStep, said: Said, answer: str, rest: str
     )
 
 
-def _checked(place: int, step: ChecklistStep, answer: str) -> Verdict | None:
-    """The program's verdict; None for a step that no program can check."""
-    found = find_result(as_step(step), answer)
-    if found is None:
-        return None
+def _checked(doable: Sequence[tuple[int, ChecklistStep]], answer: str, item: Example) -> list[Verdict | None]:
+    """The program's verdict of each step; None for one that no program can check."""
+    found = [find_result(as_step(step), answer, given=item.input, steps=len(doable)) for _, step in doable]
+    return [
+        None if one is None else _by_program(place, step, one) for (place, step), one in zip(doable, found, strict=True)
+    ]
+
+
+def _by_program(place: int, step: ChecklistStep, found: Found) -> Verdict:
     shown = sendable(found.evidence) if found.done else None
     return Verdict(place, step.check, found.done, shown, step.expected, text=step.text)
 
 
 async def _judge_steps(
     item: Example, answer: str, steps: Sequence[ChecklistStep], ask: Judge, max_tokens: int
-) -> list[Verdict] | Unreadable:
+) -> list[Verdict] | NotRead:
     doable = [(place, step) for place, step in enumerate(steps, 1) if step.doable]
     if not says_something(without_echoes(answer, item, [step.text for step in steps])):
         return [
             Verdict(place, step.check or "judge", False, None, step.expected, text=step.text) for place, step in doable
         ]
-    known = [_checked(place, step, answer) for place, step in doable]
+    known = _checked(doable, answer, item)
     if None not in known:
         return [one for one in known if one]
     prompt, bound = verdicts_prompt(item, answer, steps)
@@ -161,9 +170,9 @@ async def _judge_steps(
 
 
 def _measures(
-    verdicts: list[Verdict] | Unreadable, steps: Sequence[ChecklistStep], answer: str
+    verdicts: list[Verdict] | NotRead, steps: Sequence[ChecklistStep], answer: str
 ) -> dict[str, float | None]:
-    if isinstance(verdicts, Unreadable):
+    if isinstance(verdicts, NotRead):
         return {**measures_of([]), "order": None}
     return {**measures_of([one.done for one in verdicts]), "order": order_of(verdicts, steps, answer)}
 
@@ -209,7 +218,7 @@ def read_quality(reply: str, bound: str = "") -> float | None:
 
 async def judge_quality(
     item: Example, answer_text: str, ask: Judge, *, max_tokens: int = MAX_TOKENS
-) -> float | Unreadable:
+) -> float | NotRead:
     """How good an answer is, 1 to 5; one that says nothing of substance is 1, and no judge is asked.
 
     Raises:
@@ -219,8 +228,8 @@ async def judge_quality(
         return 1.0
     prompt, bound = quality_prompt(item, answer_text)
 
-    def read(reply: str) -> float | Unreadable:
+    def read(reply: str) -> float | NotRead:
         found = read_quality(reply, bound)
-        return Unreadable("it does not hold one score in the form asked for") if found is None else found
+        return NotRead("it does not hold one score in the form asked for") if found is None else found
 
     return await ask_until_read(ask, prompt, read, max_tokens=max_tokens)

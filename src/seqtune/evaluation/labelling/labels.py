@@ -10,17 +10,17 @@ import msgspec
 import xxhash
 
 from seqtune.data.example import Example, prompt_text
-from seqtune.data.folder import read_summary
 from seqtune.data.reader import read
 from seqtune.errors import DataError, RunFolderError
+from seqtune.evaluation.intake import read_answers
 from seqtune.evaluation.ledger import open_ledger
-from seqtune.evaluation.run import read_answers
+from seqtune.evaluation.run_folders import read_evaluation
 from seqtune.evaluation.scoring import Scored, said
 from seqtune.evaluation.statistics.agreement import cohen_kappa, krippendorff_alpha
 from seqtune.evaluation.statistics.bootstrap import Interval
 from seqtune.evaluation.statistics.correction import Corrected, Reliability, corrected_share, reliability
 from seqtune.evaluation.statistics.double_sampling import sampled_share
-from seqtune.evaluation.statistics.measure import Measure, share
+from seqtune.evaluation.statistics.measure import Measure, mean_of
 
 WHOLE = 0  # the place of the one question where an item has no steps: is everything done that was asked?
 
@@ -137,9 +137,7 @@ def judgeable_answers(run_folder: str | Path) -> Judgeable:
         DataError: one of its files holds a broken line.
     """
     folder = Path(run_folder)
-    summary = read_summary(folder)
-    if summary.get("command") != "eval":
-        raise RunFolderError("this is no run of 'seqtune eval'", where=str(folder), fix="give the folder of one")
+    summary = read_evaluation(folder)
     scored = _scored(folder / "verdicts.jsonl", summary.get("judge", ""))
     answers = read_answers(folder)
     items = [item for item in read(str(folder / "items.jsonl")) if item.id in answers]
@@ -282,7 +280,7 @@ def _correction(
 ) -> Correction:
     both = [(ours, true) for ours, true in pairs if ours is not None and true is not None]
     estimate = sampled_share([one for one in judged if one is not None], both)
-    seen, people = _share(judged), _share([true for _, true in pairs])
+    seen, people = mean_of(judged), mean_of([true for _, true in pairs])
     try:
         corrected = corrected_share(seen.done, seen.of, known) if seen.of else None
     except DataError as error:
@@ -331,24 +329,21 @@ def _step_reliability(by_step: Sequence[Sequence[tuple[bool, bool]]]) -> Reliabi
     """Of steps, with an answer as a trial."""
     hits = [[ours for ours, true in steps if true] for steps in by_step]
     rejected = [[not ours for ours, true in steps if not true] for steps in by_step]
-    return Reliability(_share([*map(_mean, filter(None, hits))]), _share([*map(_mean, filter(None, rejected))]))
+    return Reliability(*[mean_of([*map(_mean, filter(None, told))]) for told in (hits, rejected)])
 
 
 def _mean(values: Sequence[bool]) -> float:
     return sum(values) / len(values)
 
 
-def _share(values: Sequence[float | None]) -> Measure:
-    known = [value for value in values if value is not None]
-    return share(sum(known), len(known), len(values) - len(known))
-
-
 def _kappas(run: Judgeable, pairs: Pairs) -> dict[str, Interval]:
     whole = _wholes(run, pairs)
     found = {"strict": cohen_kappa([judge for judge, _ in whole], [people for _, people in whole])}
-    steps = [pair for shown, labels in pairs if _has_steps(shown) for pair in _step_pairs(shown, labels)]
+    told = [(shown.item.id, _step_pairs(shown, labels)) for shown, labels in pairs if _has_steps(shown)]
+    steps = [(item, *pair) for item, ones in told for pair in ones]
     if steps:
-        found["steps"] = cohen_kappa([judge for judge, _ in steps], [people for _, people in steps])
+        items, judge, people = zip(*steps, strict=True)
+        found["steps"] = cohen_kappa(judge, people, clusters=items)  # steps of an answer hang together
     return found
 
 
@@ -356,7 +351,9 @@ def _alphas(pairs: Pairs, people: Sequence[str]) -> dict[str, Interval]:
     found: dict[str, Interval] = {}
     if len(people) > 1:
         found["strict"] = krippendorff_alpha(_ratings(pairs, people, lambda label: [people_whole(label.done)]))
-        found["steps"] = krippendorff_alpha(_ratings(pairs, people, lambda label: [*label.done.values()]))
+        items = [shown.item.id for shown, labels in pairs for _ in labels[0].done]
+        steps = _ratings(pairs, people, lambda label: [*label.done.values()])
+        found["steps"] = krippendorff_alpha(steps, clusters=items)
     if any(label.quality is not None for _, labels in pairs for label in labels):
         judge = [_rounded(shown.scored.measures.get("quality")) if shown.scored else None for shown, _ in pairs]
         ratings = _ratings(pairs, people, lambda label: [label.quality])

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from itertools import compress
+from math import isfinite
+from numbers import Real
 from typing import Literal, TypeAlias
 
 import numpy as np
 
-from seqtune.evaluation.statistics.bootstrap import Floats, Interval
+from seqtune.evaluation.statistics.bootstrap import Floats, Interval, cluster_places
 
 Level: TypeAlias = Literal["nominal", "ordinal", "interval"]
 Label: TypeAlias = Hashable | None
@@ -15,32 +18,39 @@ MOST_LABELS = 100  # tables of labels x labels are kept for every item
 
 
 def cohen_kappa(
-    first: Sequence[Label], second: Sequence[Label], *, seed: int = 0, draws: int = 2000, confidence: float = 0.95
+    first: Sequence[Label],
+    second: Sequence[Label],
+    *,
+    clusters: Sequence[Hashable] | None = None,
+    seed: int = 0,
+    draws: int = 2000,
 ) -> Interval:
     """Agreement of two raters, 0 as by chance and 1 in everything (Cohen 1960, EPM 20:37), with a bootstrap interval.
 
     Args:
         first, second: what each says of the same items, in the same order; an item without a label (None) is left out.
-        seed, draws, confidence: of the interval, see `mean_interval`.
+        clusters: what each item belongs to where they are not independent: the answer of which it is a step.
+        seed, draws: of the interval, see `mean_interval`.
 
     Raises:
-        ValueError: the two are not of one length, or the labels are more than 100.
+        ValueError: not of one length, more than 100 labels, or one that is no finite number.
     """
-    pairs = [(a, b) for a, b in zip(first, second, strict=True) if a is not None and b is not None]
+    both = [a is not None and b is not None for a, b in zip(first, second, strict=True)]
+    pairs = [*compress(zip(first, second, strict=True), both)]
     places = _places([label for pair in pairs for label in pair])
     tables = np.zeros((len(pairs), len(places), len(places)))  # (U, K, K), a single 1 each
     for table, (a, b) in zip(tables, pairs, strict=True):
         table[places[a], places[b]] = 1
-    return _interval(tables, _kappa, seed, draws, confidence)
+    return _interval(tables, _kappa, _kept(clusters, both), seed, draws)
 
 
 def krippendorff_alpha(
     ratings: Sequence[Sequence[Label]],
     level: Level = "nominal",
     *,
+    clusters: Sequence[Hashable] | None = None,
     seed: int = 0,
     draws: int = 2000,
-    confidence: float = 0.95,
 ) -> Interval:
     """Agreement of any number of raters, of whom each may have left items out, with a bootstrap interval.
 
@@ -51,13 +61,15 @@ def krippendorff_alpha(
             labels says nothing and is not counted.
         level: what differing means: "nominal" any two labels differ alike; "ordinal" the more labels lie between;
             "interval" by the square of the distance between two numbers.
-        seed, draws, confidence: of the interval, see `mean_interval`.
+        clusters, seed, draws: see `cohen_kappa`.
 
     Raises:
-        ValueError: rows of different length, labels that are no numbers where they must be, or more than 100 of them.
+        ValueError: rows of different length, labels that are no numbers where they must be, no finite ones, or more
+            than 100.
     """
-    items = [[label for label in item if label is not None] for item in zip(*ratings, strict=True)]
-    items = [item for item in items if len(item) > 1]
+    given = [[label for label in item if label is not None] for item in zip(*ratings, strict=True)]
+    rated = [len(item) > 1 for item in given]
+    items = [*compress(given, rated)]
     places = _places([label for item in items for label in item])
     positions = None if level == "nominal" else np.array(_numbers(list(places)))
     tables = np.array([_coincidences([places[label] for label in item], len(places)) for item in items])
@@ -66,7 +78,14 @@ def krippendorff_alpha(
     def statistic(summed: Floats) -> Floats:
         return _alpha(summed, positions, ranked=level == "ordinal")
 
-    return _interval(tables, statistic, seed, draws, confidence)
+    return _interval(tables, statistic, _kept(clusters, rated), seed, draws)
+
+
+def _kept(clusters: Sequence[Hashable] | None, kept: Sequence[bool]) -> Sequence[Hashable]:
+    """The clusters of the items that count; without any, each is its own."""
+    if clusters is not None and len(clusters) != len(kept):
+        raise ValueError(f"{len(clusters)} clusters for {len(kept)} items")
+    return [*compress(range(len(kept)) if clusters is None else clusters, kept)]
 
 
 def _places(labels: Sequence[Hashable]) -> dict[Hashable, int]:
@@ -74,13 +93,15 @@ def _places(labels: Sequence[Hashable]) -> dict[Hashable, int]:
     found = dict.fromkeys(labels)
     if len(found) > MOST_LABELS:
         raise ValueError(f"{len(found)} different labels are too many to compare (at most {MOST_LABELS}): round them")
-    numeric = all(isinstance(label, int | float) for label in found)
+    for wrong in [label for label in found if isinstance(label, Real) and not isfinite(label)][:1]:
+        raise ValueError(f"{wrong!r} is no label: give None where there is none")
+    numeric = all(isinstance(label, Real) for label in found)
     return {label: place for place, label in enumerate(sorted(found, key=float) if numeric else found)}  # type: ignore[arg-type]
 
 
 def _numbers(labels: Sequence[Hashable]) -> list[float]:
     for label in labels:
-        if not isinstance(label, int | float):
+        if not isinstance(label, Real):
             raise ValueError(f"{label!r} is not a number: only numbers have an order, or a distance")
     return [float(label) for label in labels]  # type: ignore[arg-type]
 
@@ -93,24 +114,28 @@ def _coincidences(item: Sequence[int], labels: int) -> Floats:
 
 
 def _interval(
-    tables: Floats, statistic: Callable[[Floats], Floats], seed: int, draws: int, confidence: float
+    tables: Floats, statistic: Callable[[Floats], Floats], clusters: Sequence[Hashable], seed: int, draws: int
 ) -> Interval:
-    """The statistic of the sum of all items' tables, and its interval over draws of items.
+    """The statistic of the sum of all items' tables, and its interval over draws of clusters.
 
-    One imaginary item, rated by chance, takes part: else raters who agreed in all of ten items would for certain
+    One imaginary cluster, rated by chance, takes part: else raters who agreed in all of ten items would for certain
     agree in everything.
     """
-    units, labels = len(tables), tables.shape[-1]
-    if not units or labels < 2:  # one label only: chance would agree as well
-        return Interval(None, None, None, units, confidence=confidence)
+    items, labels = len(tables), tables.shape[-1]
+    if not items or labels < 2:  # one label only: chance would agree as well
+        return Interval(None, None, None, items)
+    of = cluster_places(clusters)
+    units = int(of.max()) + 1
+    drawn_from = np.zeros((units, labels, labels))
+    np.add.at(drawn_from, of, tables)
     summed = tables.sum(axis=0)
     chance = np.outer(summed.sum(axis=1), summed.sum(axis=0)) / summed.sum() / units
-    pool = np.concatenate([tables, chance[None]]).reshape(units + 1, -1)
+    pool = np.concatenate([drawn_from, chance[None]]).reshape(units + 1, -1)
     times = np.random.default_rng(seed).multinomial(units + 1, np.full(units + 1, 1 / (units + 1)), size=draws)
     drawn = statistic((times @ pool).reshape(draws, labels, labels))
     value = float(statistic(summed[None])[0])
-    low, high = np.nanquantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(value, min(value, float(low)), max(value, float(high)), units, confidence=confidence)
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    return Interval(value, min(value, float(low)), max(value, float(high)), items)
 
 
 def _kappa(tables: Floats) -> Floats:

@@ -15,14 +15,13 @@ NUMBERS_AT_ONCE = 1 << 20  # drawn before they are averaged: 8 MiB, whatever the
 
 
 class Interval(msgspec.Struct, frozen=True):
-    """A figure, and the interval of its true value.
+    """A figure, and the 95 % interval of its true value.
 
     Args:
         value: the figure; None where there is nothing to make it from.
         low, high: the ends of the interval; None where the sample cannot say them.
         of: items it was made from (prompts, answers, units), not clusters.
         p: how surprising such a difference is if there is none, two-sided; None for what is no difference.
-        confidence: how often such an interval covers the truth.
     """
 
     value: float | None
@@ -30,7 +29,6 @@ class Interval(msgspec.Struct, frozen=True):
     high: float | None
     of: int
     p: float | None = None
-    confidence: float = 0.95
 
 
 def paired_bootstrap(
@@ -40,19 +38,18 @@ def paired_bootstrap(
     ends: Ends | None = (-1.0, 1.0),
     seed: int = 0,
     draws: int = 10_000,
-    confidence: float = 0.95,
 ) -> Interval:
     """The mean of differences, item by item, between two models that were asked the same; see `mean_interval`.
 
-    `p` is twice the share of the draws on the other side of nought, so it is under 1 - confidence where the interval
-    leaves nought out.
+    `p` is twice the share of the draws on the other side of nought, so it is under 0.05 where the interval leaves
+    nought out.
 
     Args:
         differences: score of the one less score of the other, an item.
-        clusters, seed, draws, confidence: see `mean_interval`.
+        clusters, seed, draws: see `mean_interval`.
         ends: the least and the greatest possible difference: -1 and 1 for shares, -4 and 4 for a quality of 1 to 5.
     """
-    found, means = _interval(differences, clusters, ends, seed, draws, confidence)
+    found, means = _interval(differences, clusters, ends, seed, draws)
     return msgspec.structs.replace(found, p=_surprise(means)) if len(means) else found
 
 
@@ -63,7 +60,6 @@ def mean_interval(
     ends: Ends | None = None,
     seed: int = 0,
     draws: int = 10_000,
-    confidence: float = 0.95,
 ) -> Interval:
     """A mean and its percentile interval (Efron and Tibshirani 1993, chapter 13).
 
@@ -79,12 +75,11 @@ def mean_interval(
         ends: the least and the greatest possible value, e.g. (1, 5) for quality; None where there are none (tokens).
         seed: same values and seed, same interval.
         draws: samples drawn.
-        confidence: how often such an interval shall cover the truth.
 
     Raises:
         ValueError: a value that is no number or beyond the ends; clusters that do not match the values.
     """
-    return _interval(values, clusters, ends, seed, draws, confidence)[0]
+    return _interval(values, clusters, ends, seed, draws)[0]
 
 
 def _interval(
@@ -93,28 +88,27 @@ def _interval(
     ends: Ends | None,
     seed: int,
     draws: int,
-    confidence: float,
 ) -> tuple[Interval, Floats]:
     """The interval of the mean, and the means drawn for it, none of which is there where nothing can be said."""
-    known = _checked(values, ends, draws, confidence)
+    known = _checked(values, ends, draws)
     sums, counts = _totals(known, clusters)
     value = float(known.mean()) if len(known) else None
     if value is None or (ends is None and len(sums) < 2):
         low, high = ends or (None, None)
-        return Interval(value, low, high, len(known), confidence=confidence), np.empty(0)
+        return Interval(value, low, high, len(known)), np.empty(0)
     means = np.concatenate([*_means(*_pool(sums, counts, ends), len(sums) + (ends is not None), draws, seed)])
-    drawn = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    drawn = np.quantile(means, [0.025, 0.975])
     low, high = min(value, float(drawn[0])), max(value, float(drawn[1]))
-    return Interval(value, low, high, len(known), confidence=confidence), means
+    return Interval(value, low, high, len(known)), means
 
 
-def _checked(values: Sequence[float] | Floats, ends: Ends | None, draws: int, confidence: float) -> Floats:
+def _checked(values: Sequence[float] | Floats, ends: Ends | None, draws: int) -> Floats:
     known = np.asarray(values, dtype=np.float64)
     low, high = ends or (-np.inf, np.inf)
     for wrong in known[~((known >= low) & (known <= high) & np.isfinite(known))][:1]:
         raise ValueError(f"{wrong} is not between {low} and {high}")
-    if draws < 1 or not 0 < confidence < 1:
-        raise ValueError(f"{draws} draws at a confidence of {confidence}")
+    if draws < 1:
+        raise ValueError(f"{draws} draws")
     return known
 
 
@@ -124,9 +118,14 @@ def _totals(values: Floats, clusters: Sequence[Hashable] | None) -> tuple[Floats
         return values, np.ones(len(values))
     if len(clusters) != len(values):
         raise ValueError(f"{len(clusters)} clusters for {len(values)} values")
-    place: dict[Hashable, int] = {}
-    of = np.array([place.setdefault(cluster, len(place)) for cluster in clusters], dtype=np.intp)
+    of = cluster_places(clusters)
     return np.bincount(of, values).astype(np.float64), np.bincount(of).astype(np.float64)
+
+
+def cluster_places(clusters: Sequence[Hashable]) -> NDArray[np.intp]:
+    """The number of each item's cluster, counted from 0 in the order in which they come."""
+    place: dict[Hashable, int] = {}
+    return np.array([place.setdefault(cluster, len(place)) for cluster in clusters], dtype=np.intp)
 
 
 def _pool(sums: Floats, counts: Floats, ends: Ends | None) -> tuple[Floats, Floats]:

@@ -25,14 +25,13 @@ class Reliability(msgspec.Struct, frozen=True):
 
 
 class Corrected(msgspec.Struct, frozen=True):
-    """A share as the judge sees it, and as it is after correction.
+    """A share as the judge sees it, and as it is after correction, with its 95 % interval.
 
     Args:
         value: the corrected share, 0 to 1.
         low, high: the ends of its interval.
         judged: the share as judged.
         reliability: what it was corrected by.
-        confidence: how often such an interval covers the truth.
     """
 
     value: float
@@ -40,7 +39,6 @@ class Corrected(msgspec.Struct, frozen=True):
     high: float
     judged: Measure
     reliability: Reliability
-    confidence: float = 0.95
 
 
 def reliability(judge: Sequence[bool | None], people: Sequence[bool | None]) -> Reliability:
@@ -54,7 +52,7 @@ def reliability(judge: Sequence[bool | None], people: Sequence[bool | None]) -> 
     return Reliability(share(sum(done), len(done)), share(sum(undone), len(undone)))
 
 
-def corrected_share(done: float, judged: int, known: Reliability, confidence: float = 0.95) -> Corrected:
+def corrected_share(done: float, judged: int, known: Reliability) -> Corrected:
     """The share that a judge of this reliability would have to see to say so (Rogan and Gladen 1978).
 
     The interval is that of Lang and Reiczigel (2014, Preventive Veterinary Medicine 113:13), which also counts how few
@@ -65,7 +63,6 @@ def corrected_share(done: float, judged: int, known: Reliability, confidence: fl
         done: answers that the judge says did it.
         judged: answers that it judged.
         known: its reliability on labelled answers.
-        confidence: how often such an interval shall cover the truth.
 
     Raises:
         DataError: people labelled none that did it or none that did not, or the judge is no better than a coin.
@@ -74,8 +71,8 @@ def corrected_share(done: float, judged: int, known: Reliability, confidence: fl
     if not 0 <= done <= judged or not judged:
         raise ValueError(f"{done} done of {judged} judged")
     value = _rogan_gladen(done / judged, *_rates(known))
-    low, high = _lang_reiczigel(done, judged, known, NormalDist().inv_cdf((1 + confidence) / 2))
-    return Corrected(value, min(low, value), max(high, value), share(done, judged), known, confidence)
+    low, high = _lang_reiczigel(done, judged, known, NormalDist().inv_cdf(0.975))
+    return Corrected(value, min(low, value), max(high, value), share(done, judged), known)
 
 
 def _rates(known: Reliability) -> tuple[float, float]:

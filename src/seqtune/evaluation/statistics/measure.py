@@ -99,19 +99,18 @@ def _normal(values: Sequence[float], lowest: float, highest: float) -> tuple[flo
     return max(lowest, min(value, centre - reach)), min(highest, max(value, centre + reach))
 
 
-def wilson(successes: float, trials: int, confidence: float = 0.95) -> tuple[float, float]:
-    """The score interval of a binomial share (Wilson 1927), good at 0 % and 100 % and in small samples too.
+def wilson(successes: float, trials: int) -> tuple[float, float]:
+    """The 95 % score interval of a binomial share (Wilson 1927), good at 0 % and 100 % and in small samples too.
 
     Args:
         successes: 0 to `trials`.
         trials: how many independent ones; of none, nothing is known: (0, 1).
-        confidence: how often such an interval covers the truth.
     """
     if not 0 <= successes <= trials:
         raise ValueError(f"{successes} successes of {trials} trials")
     if trials == 0:
         return 0.0, 1.0
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    z = NormalDist().inv_cdf(0.975)
     p = successes / trials
     centre = p + z * z / (2 * trials)
     reach = z * sqrt(p * (1 - p) / trials + z * z / (4 * trials * trials))

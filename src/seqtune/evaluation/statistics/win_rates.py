@@ -22,7 +22,7 @@ CLOSE = 1e-8  # a step in log odds that no longer matters
 
 
 class Duel(msgspec.Struct, frozen=True):
-    """One verdict of a judge on two answers to a prompt.
+    """Two answers to a prompt, and which of them a judge prefers.
 
     Args:
         prompt: its id.
@@ -105,31 +105,30 @@ class _Meeting(NamedTuple):
 
 
 def win_rate(
-    comparisons: Iterable[Duel],
+    duels: Iterable[Duel],
     model: str,
     against: str,
     *,
     both_orders: bool = True,
     seed: int = 0,
     draws: int = 10_000,
-    confidence: float = 0.95,
 ) -> WinRate:
     """The raw win rate of one model against another.
 
     Args:
-        comparisons: verdicts; those on other models are left out.
+        duels: those of other models are left out.
         model, against: the two.
         both_orders: count only prompts with a verdict in either order, so that the gain of being first cancels out.
             False takes what there is: right where the order was drawn by chance.
-        seed, draws, confidence: see `mean_interval`.
+        seed, draws: see `mean_interval`.
     """
-    wanted = [one for one in comparisons if {one.first, one.second} == {model, against}]
+    wanted = [one for one in duels if {one.first, one.second} == {model, against}]
     meetings = [_turned(meeting, model) for meeting in _meetings(wanted)]
     scored = [one for meeting in meetings if (one := meeting.preference(both_orders)) is not None]
     orders = [(m.a_first, m.b_first) for m in meetings if m.a_first is not None and m.b_first is not None]
 
     def interval(values: Sequence[float], ends: tuple[float, float]) -> Interval:
-        return mean_interval(values, ends=ends, seed=seed, draws=draws, confidence=confidence)
+        return mean_interval(values, ends=ends, seed=seed, draws=draws)
 
     return WinRate(
         model,
@@ -144,10 +143,8 @@ def win_rate(
     )
 
 
-def length_controlled(
-    comparisons: Iterable[Duel], baseline: str, *, both_orders: bool = True, confidence: float = 0.95
-) -> LengthControlled:
-    """Win rates at equal length of all models against one, from one logistic model of all verdicts.
+def length_controlled(duels: Iterable[Duel], baseline: str, *, both_orders: bool = True) -> LengthControlled:
+    """Win rates at equal length of all models against one, from one logistic model of all duels.
 
     The log odds that a is preferred to b on a prompt are strength(a) - strength(b) + weight * tanh(difference of length
     in units) and, where one of them is the baseline, the prompt's hardness for the other. The rate is the mean
@@ -160,15 +157,14 @@ def length_controlled(
     The intervals are over prompts (sandwich). What no fit can say is whether a longer answer is rightly preferred.
 
     Args:
-        comparisons: verdicts on any number of models, not all of which need have met the baseline.
+        duels: of any number of models, not all of which need have met the baseline.
         baseline: the model to compare with.
         both_orders: see `win_rate`.
-        confidence: how often such an interval shall cover the rate.
 
     Raises:
         DataError: no verdict is left, or none that ties a model to the baseline.
     """
-    meetings = _meetings(comparisons)
+    meetings = _meetings(duels)
     scored = [(meeting, one) for meeting in meetings if (one := meeting.preference(both_orders)) is not None]
     if not scored:
         raise DataError("there is no verdict to fit", fix="see how many replies of the judge could not be read")
@@ -177,10 +173,9 @@ def length_controlled(
     fit = _fit(
         _design([meeting for meeting, _ in scored], models, baseline, unit), np.array([one for _, one in scored])
     )
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
     return LengthControlled(
         baseline,
-        {model: _rate(fit, place, z, confidence) for model, place in models.items()},
+        {model: _rate(fit, place) for model, place in models.items()},
         length_weight=float(fit.weights[-1]),
         length_unit=unit,
         prompts=len(fit.hardness),
@@ -188,10 +183,10 @@ def length_controlled(
     )
 
 
-def _meetings(comparisons: Iterable[Duel]) -> list[_Meeting]:
+def _meetings(duels: Iterable[Duel]) -> list[_Meeting]:
     """A meeting for each prompt and pair, in the order in which they come."""
     found: dict[tuple[str, str, str], list[Duel]] = defaultdict(list)
-    for one in comparisons:
+    for one in duels:
         a, b = sorted((one.first, one.second))
         found[one.prompt, a, b].append(one)
     return [_meeting(*key, ones) for key, ones in found.items()]
@@ -354,7 +349,7 @@ def _logistic(odds: Floats) -> Floats:
     return np.exp(-np.logaddexp(0, -odds))
 
 
-def _rate(fit: _Fit, place: int, z: float, confidence: float) -> Interval:
+def _rate(fit: _Fit, place: int) -> Interval:
     """The mean prediction without the length term, with its interval over prompts.
 
     A prompt counts by its own prediction and by how it moves the weights; as in `mean_interval`, half an imaginary
@@ -369,6 +364,6 @@ def _rate(fit: _Fit, place: int, z: float, confidence: float) -> Interval:
     each = chance + len(chance) * (fit.scores @ moved)
     pool = np.concatenate([each, each, [0.0, 1.0]])
     value, centre = float(chance.mean()), float(pool.mean())
-    reach = z * float(pool.var() / (len(each) + 1) + SMALL_PENALTY * (moved @ moved)) ** 0.5
+    reach = NormalDist().inv_cdf(0.975) * float(pool.var() / (len(each) + 1) + SMALL_PENALTY * (moved @ moved)) ** 0.5
     low, high = max(0.0, min(value, centre - reach)), min(1.0, max(value, centre + reach))
-    return Interval(value, low, high, len(each), confidence=confidence)
+    return Interval(value, low, high, len(each))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from seqtune.data.example import Example
-from seqtune.errors import DataError, RecipeError
+from seqtune.errors import DataError
 from seqtune.evaluation.scoring import Findings, scorer
 from seqtune.evaluation.suite import LONG, Suite, suite
 from seqtune.evaluation.tasks.intermediate import repeated, verdicts, with_both
@@ -16,26 +16,22 @@ from seqtune.evaluation.tasks.items import (
     Gold,
     Row,
     Rows,
-    apart,
     asked_as,
-    asked_by_rows,
     asked_in,
+    choose_form,
     data_file,
     gold_of,
     golds_in,
-    items_alone,
+    items_of,
     joined,
     new_item,
     raw_rows,
-    size_note,
-    unknown_golds,
 )
 from seqtune.evaluation.tasks.parts import parts
 from seqtune.evaluation.tasks.text import plain_words
 
 HUB = "tau/commonsense_qa:validation"  # the test split has no answers
 SIZE = 1_221
-FORMS = ("repeat", "plain")
 
 REPEAT = "First, repeat the question below. Then, answer it with the best of the choices."
 PLAIN = "Answer the question below with the best of the choices."
@@ -56,41 +52,24 @@ def commonsense_qa(part: str = "repeat", data: str | Path | None = None, *, rows
         data: a file of rows in the authors' form ({"question": {"stem", "choices"}, "answerKey"}) or in the hub's
             (question, choices, answerKey), or the folder with dev_rand_split.jsonl; the Hugging Face hub by default.
         rows: rows that somebody answered, with instruction, input and target, the choices a line each ("A. ..."): see
-            `items_from_rows`.
+            `items_of`.
 
     Raises:
         RecipeError: no such form.
         DataError: no such file, or no item in it.
     """
-    if part not in FORMS:
-        raise RecipeError(f"suite 'commonsense_qa' has no form {part!r}", fix=f"choose from {', '.join(FORMS)}")
-    items = apart(_items(data, part)) if rows is None else items_from_rows(rows, part, data)
-    return Suite(
-        f"commonsense_qa:{part}",
-        items,
-        "commonsense_qa",
-        headline="exact_match",
-        max_new_tokens=LONG,
-        notes=_notes(items, rows, data),
+    part = choose_form("commonsense_qa", part)
+    items, notes = items_of(
+        rows,
+        data,
+        SIZE,
+        read=lambda: _items(data, part),
+        alone=lambda row: _row_item(row, part),
+        places=lambda rows, items: joined(rows, items, _questions),
+        asked=lambda item, row: _asked_as(item, row, part),
     )
-
-
-def _notes(items: Sequence[Example], rows: Rows | None, data: object) -> tuple[str, ...]:
-    return (*unknown_golds(items), *size_note(rows, data, SIZE))
-
-
-def items_from_rows(rows: Rows, part: str = "repeat", data: str | Path | None = None) -> tuple[Example, ...]:
-    """The items of rows, in their order; with data all of its items, in its order, as the rows ask them.
-
-    Args:
-        rows: with instruction (or prompt), input, and target: a letter, or a choice in words.
-        part: whether the question was to be repeated.
-        data: where the right answers lie; without it, they are those of the rows.
-    """
-    if not data:
-        return items_alone(rows, lambda row: _row_item(row, part), SIZE)
-    items = _items(data, part)
-    return asked_by_rows(items, rows, joined(rows, items, _questions), lambda item, row: _asked_as(item, row, part))
+    name = f"commonsense_qa:{part}"
+    return Suite(name, items, "commonsense_qa", headline="exact_match", max_new_tokens=LONG, notes=notes)
 
 
 def _row_item(row: Row, part: str) -> Example:

@@ -282,7 +282,8 @@ def chains(
         RecipeError: there are no chains so long of these operations.
     """
     if not steps or min(steps) < 1 or per_length < 1:
-        raise RecipeError(f"steps is {[*steps]} and per_length {per_length}", fix="give numbers above 0")
+        what = f"steps is {[*steps]} and per_length {per_length}"
+        raise RecipeError(what, where="suite 'chains'", fix="give numbers above 0")
     makers = {group: maker or chain_maker(operations or WORD_OPERATIONS, seed=seed)}
     if trained_on:
         makers = _split_by_training(trained_on, operations, seed, group)
@@ -323,7 +324,7 @@ def _split_by_training(path: str, operations: Sequence[str], seed: int, group: s
     """
     if not Path(path).exists():
         fix = "name the rows that the model was trained on: --set evaluate.options.trained_on=FILE"
-        raise RecipeError(f"trained_on is {path!r}, and there is no such file", fix=fix)
+        raise RecipeError(f"trained_on is {path!r}, and there is no such file", where="suite 'chains'", fix=fix)
     trained = {step.check for row in read(path) for step in row.steps}
     names = operations or (*WORD_OPERATIONS, *LATER_OPERATIONS)
     known = [name for name in names if name in trained]

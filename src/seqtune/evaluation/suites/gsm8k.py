@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seqtune.data.example import Example
-from seqtune.errors import RecipeError
 from seqtune.evaluation.scoring import Findings, scorer
 from seqtune.evaluation.suite import LONG, Suite, suite
 from seqtune.evaluation.tasks.intermediate import repeated, verdicts, with_both
@@ -14,25 +13,21 @@ from seqtune.evaluation.tasks.items import (
     Gold,
     Row,
     Rows,
-    apart,
-    asked_by_rows,
     asked_in,
+    choose_form,
     data_file,
     gold_of,
     golds_in,
-    items_alone,
+    items_of,
     joined,
     new_item,
     raw_rows,
-    size_note,
-    unknown_golds,
 )
 from seqtune.evaluation.tasks.numerals import number_measures
 from seqtune.evaluation.tasks.parts import parts
 
 HUB = "openai/gsm8k/main:test"
 SIZE = 1_319
-FORMS = ("repeat", "plain")
 
 REPEAT = "First, repeat the question below. Then, solve it step by step."
 PLAIN = "Solve the problem below step by step."
@@ -46,36 +41,22 @@ def gsm8k(part: str = "repeat", data: str | Path | None = None, *, rows: Rows | 
     Args:
         part: "repeat" or "plain".
         data: test.jsonl or the folder with it; the Hugging Face hub by default.
-        rows: rows that somebody answered, with instruction, input and target: see `items_from_rows`.
+        rows: rows that somebody answered, with instruction, input and target: see `items_of`.
 
     Raises:
         RecipeError: no such form.
         DataError: no such file, or no item in it.
     """
-    if part not in FORMS:
-        raise RecipeError(f"suite 'gsm8k' has no form {part!r}", fix=f"choose from {', '.join(FORMS)}")
-    items = apart(_items(data, part)) if rows is None else items_from_rows(rows, part, data)
-    return Suite(
-        f"gsm8k:{part}", items, "gsm8k", headline="exact_match", max_new_tokens=LONG, notes=_notes(items, rows, data)
+    part = choose_form("gsm8k", part)
+    items, notes = items_of(
+        rows,
+        data,
+        SIZE,
+        read=lambda: _items(data, part),
+        alone=lambda row: _row_item(row, part),
+        places=lambda rows, items: joined(rows, items, lambda item: [_question(item.input)]),
     )
-
-
-def _notes(items: Sequence[Example], rows: Rows | None, data: object) -> tuple[str, ...]:
-    return (*unknown_golds(items), *size_note(rows, data, SIZE))
-
-
-def items_from_rows(rows: Rows, part: str = "repeat", data: str | Path | None = None) -> tuple[Example, ...]:
-    """The items of rows, in their order; with data all of its items, in its order, as the rows ask them.
-
-    Args:
-        rows: with instruction (or prompt), input, and target (or answers, reference, ...).
-        part: whether the question was to be repeated.
-        data: where the right answers lie; without it, they are those of the rows.
-    """
-    if not data:
-        return items_alone(rows, lambda row: _row_item(row, part), SIZE)
-    items = _items(data, part)
-    return asked_by_rows(items, rows, joined(rows, items, lambda item: [_question(item.input)]))
+    return Suite(f"gsm8k:{part}", items, "gsm8k", headline="exact_match", max_new_tokens=LONG, notes=notes)
 
 
 def _row_item(row: Row, part: str) -> Example:

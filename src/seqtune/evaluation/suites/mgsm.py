@@ -18,19 +18,15 @@ from seqtune.evaluation.tasks.items import (
     Gold,
     Row,
     Rows,
-    apart,
-    asked_by_rows,
     asked_in,
     choose_language,
     gold_of,
     golds_in,
-    items_alone,
+    items_of,
     joined,
     language_file,
     new_item,
     raw_rows,
-    size_note,
-    unknown_golds,
 )
 from seqtune.evaluation.tasks.numerals import number_measures
 from seqtune.evaluation.tasks.parts import parts
@@ -68,8 +64,8 @@ def mgsm(
         part: the language.
         data: the folder with mgsm_LANGUAGE.tsv and mgsm_en.tsv, or one such file with the other beside it; the Hugging
             Face hub by default.
-        shots: examples in the prompt, 0 or 8. They are our own, and not those of MGSM.
-        rows: rows that somebody answered, with instruction, input and target: see `items_from_rows`.
+        shots: examples in the prompt, 0 or 8. They are our own, and not those of MGSM; of rows, they stand there.
+        rows: rows that somebody answered, with instruction, input and target: see `items_of`.
 
     Raises:
         RecipeError: no such language, or another number of shots.
@@ -77,13 +73,20 @@ def mgsm(
     """
     language = choose_language("mgsm", part, LANGUAGES)
     if shots not in SHOTS:
-        raise RecipeError(f"shots is {shots}", fix=f"choose {' or '.join(map(str, SHOTS))}")
-    if rows is not None:
-        return _suite(language, *items_from_rows(rows, language, data))
-    return _suite(language, apart(_items(data, language, shots)), ())
+        raise RecipeError(f"shots is {shots}", where="suite 'mgsm'", fix=f"choose {' or '.join(map(str, SHOTS))}")
+    items, notes = items_of(
+        rows,
+        data,
+        SIZE,
+        read=lambda: _items(data, language, shots),
+        alone=lambda row: _row_item(row, language, shots),
+        places=lambda rows, items: joined(rows, items, lambda item: [_question("", item.input)]),
+    )
+    name, notes = f"mgsm:{language}", (*notes, *notes_of(items))
+    return Suite(name, items, "mgsm", headline="exact_match", max_new_tokens=LONG, notes=notes)
 
 
-def _items(data: str | Path | None, language: str, shots: int = 0) -> list[Example]:
+def _items(data: str | Path | None, language: str, shots: int) -> list[Example]:
     own = _side(data, language)
     english = _english_side(data, own, language)
     prompt = _prompt(language, shots)
@@ -93,41 +96,13 @@ def _items(data: str | Path | None, language: str, shots: int = 0) -> list[Examp
     ]
 
 
-def items_from_rows(
-    rows: Rows, language: str, data: str | Path | None = None
-) -> tuple[tuple[Example, ...], tuple[str, ...]]:
-    """The items of rows, in their order, and what is to be known of them; with data all of its items, in its order, as
-    the rows ask them.
-
-    Args:
-        rows: with instruction (or prompt), input, and target (or answers, reference, ...).
-        language: of their questions.
-        data: where the right answers and the English side lie; without it, the answers are those of the rows.
-
-    Raises:
-        DataError: no row says what is right.
-    """
-    if data:
-        own = _items(data, language)
-        items = asked_by_rows(own, rows, joined(rows, own, lambda item: [_question("", item.input)]))
-    else:
-        items = items_alone(rows, lambda row: _row_item(row, language), SIZE)
-    return items, (*unknown_golds(items), *size_note(rows, data, SIZE))
-
-
-def _row_item(row: Row, language: str) -> Example:
+def _row_item(row: Row, language: str, shots: int) -> Example:
     question = _question(*asked_in(row))
     english = question if language == "en" else ""
-    return new_item(*asked_in(row), _gold(language, (question, *golds_in(row)), english), group=language)
+    return new_item(*asked_in(row), _gold(language, (question, *golds_in(row)), english, shots), group=language)
 
 
-def _suite(language: str, items: tuple[Example, ...], notes: tuple[str, ...]) -> Suite:
-    return Suite(
-        f"mgsm:{language}", items, "mgsm", headline="exact_match", max_new_tokens=LONG, notes=(*notes, *notes_of(items))
-    )
-
-
-def _gold(language: str, problem: tuple[str, ...], english: str, shots: int = 0) -> Gold:
+def _gold(language: str, problem: tuple[str, ...], english: str, shots: int) -> Gold:
     question, *answers = problem
     step = (english,) if english else ()
     return Gold(tuple(answers), own_language=language, step=step, source="" if step else question, shots=shots)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from msgspec import structs
 
@@ -14,9 +13,8 @@ from seqtune.data.failure import Failure
 from seqtune.data.reader import rows as read_rows
 from seqtune.errors import DataError, RecipeError
 from seqtune.evaluation.suite import LONG, Suite, suite
-from seqtune.evaluation.tasks.items import ASKED_COLUMNS
+from seqtune.evaluation.tasks.items import ASKED_COLUMNS, Rows
 
-Rows = Sequence[Mapping[str, Any]]
 KEPT = ("id", "group", "iteration")  # of the rows that somebody answered, beside what they ask
 OWN_ID = "id"  # the column of `meta` that an item's id is made of as well
 
@@ -27,15 +25,16 @@ def prompts(data: str | Path | None = None, *, rows: Rows | None = None) -> Suit
 
     Args:
         data: a file, or a dataset of the hub ("owner/name:split"); its outputs stay with the items, as references.
-        rows: in its place, rows that somebody's model answered already; their outputs are no part of the items.
+        rows: where there is none, rows that somebody's model answered already; their outputs are no part of the items.
 
     Raises:
-        RecipeError: neither or both are given.
+        RecipeError: neither is given.
         DataError: the source cannot be read, or no row of it holds a prompt.
     """
-    if (data is None) == (rows is None):
-        raise RecipeError("the suite 'prompts' has no prompts of its own", fix="give --data FILE, or rows")
-    items, notes = prompt_items(str(data)) if rows is None else prompt_items(rows, answered=True)
+    if data is None and rows is None:
+        fix = "give --data FILE, or --responses FILE with what was asked"
+        raise RecipeError("the suite 'prompts' has no prompts of its own", fix=fix)
+    items, notes = prompt_items(rows, answered=True) if data is None and rows is not None else prompt_items(str(data))
     return Suite("prompts", tuple(items), scorer="", max_new_tokens=2 * LONG, notes=tuple(notes))
 
 

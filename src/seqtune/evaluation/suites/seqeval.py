@@ -15,8 +15,8 @@ from msgspec import structs
 from seqtune.data.example import Example
 from seqtune.errors import RecipeError
 from seqtune.evaluation.suite import GROUP, LONG, Suite, suite
-from seqtune.evaluation.suites.prompts import OWN_ID, Rows, prompt_items
-from seqtune.evaluation.tasks.items import size_note, without_repeats
+from seqtune.evaluation.suites.prompts import OWN_ID, prompt_items
+from seqtune.evaluation.tasks.items import Rows, size_note, without_repeats
 
 ROUND = "iteration"  # the column that says how many rounds a prompt went through
 SIZE = 804

@@ -20,18 +20,14 @@ from seqtune.evaluation.tasks.items import (
     Places,
     Row,
     Rows,
-    apart,
-    asked_by_rows,
     asked_in,
     choose_language,
     gold_of,
     golds_in,
     id_in,
-    items_alone,
+    items_of,
     language_file,
     new_item,
-    size_note,
-    unknown_golds,
 )
 from seqtune.evaluation.tasks.parts import parts
 from seqtune.evaluation.tasks.text import exact_match, lenient, marked, word_f1
@@ -73,7 +69,7 @@ def xquad(part: str = "", data: str | Path | None = None, *, rows: Rows | None =
         part: the language.
         data: the folder with xquad.LANGUAGE.json and xquad.en.json, or one such file with the other beside it; the
             Hugging Face hub by default.
-        rows: rows that somebody answered, with instruction, input and target: see `items_from_rows`. With data the
+        rows: rows that somebody answered, with instruction, input and target: see `items_of`. With data the
             English answers are the right ones, as the prompt asks, and translations are compared with the English side.
 
     Raises:
@@ -81,10 +77,18 @@ def xquad(part: str = "", data: str | Path | None = None, *, rows: Rows | None =
         DataError: no such file, or no item in it.
     """
     language = choose_language("xquad", part, LANGUAGES)
-    if rows is not None:
-        return _suite(language, *items_from_rows(rows, language, data))
-    own, notes = _side(data, language)
-    return _suite(language, apart(_items(own, data, language)), notes)
+    own, left_out = ([], ()) if rows is not None and data is None else _side(data, language)
+    items, notes = items_of(
+        rows,
+        data,
+        SIZE,
+        read=lambda: _items(own, data, language),
+        alone=lambda row: _row_item(row, language),
+        places=lambda rows, _: _joined([_row_asked(row) for row in rows], own),
+    )
+    unlike = _language_notes(items, language) if rows is not None and language != "en" else ()
+    notes = (*left_out, *notes, *unlike, *notes_of(items))
+    return Suite(f"xquad:{language}", items, "xquad", headline="exact_match", max_new_tokens=LONG, notes=notes)
 
 
 def _items(own: Sequence[Asked], data: str | Path | None, language: str) -> list[Example]:
@@ -96,41 +100,12 @@ def _items(own: Sequence[Asked], data: str | Path | None, language: str) -> list
     ]
 
 
-def items_from_rows(
-    rows: Rows, language: str, data: str | Path | None = None
-) -> tuple[tuple[Example, ...], tuple[str, ...]]:
-    """The items of rows, in their order, and what is to be known of them; with data all of its items, in its order, as
-    the rows ask them.
-
-    Args:
-        rows: with instruction (or prompt), input, and target (or answers, reference, ...).
-        language: of their questions.
-        data: where the English side lies; without it, the right answers are those of the rows.
-
-    Raises:
-        DataError: no row says what is right.
-    """
-    notes: tuple[str, ...] = ()
-    if data is None:
-        items = items_alone(rows, lambda row: _row_item(row, language), SIZE)
-    else:
-        own, notes = _side(data, language)
-        items = asked_by_rows(_items(own, data, language), rows, _joined([_row_asked(row) for row in rows], own))
-    unlike = _language_notes(items, language) if language != "en" else ()
-    return items, (*notes, *unknown_golds(items), *size_note(rows, data, SIZE), *unlike)
-
-
 def _row_item(row: Row, language: str) -> Example:
     return new_item(*asked_in(row), _gold(language, _row_asked(row), None), group=language)
 
 
 def _row_asked(row: Row) -> Asked:
     return _asked(*asked_in(row), golds_in(row), id_in(row))
-
-
-def _suite(language: str, items: tuple[Example, ...], notes: tuple[str, ...]) -> Suite:
-    name = f"xquad:{language}"
-    return Suite(name, items, "xquad", headline="exact_match", max_new_tokens=LONG, notes=(*notes, *notes_of(items)))
 
 
 def _language_notes(items: Sequence[Example], language: str) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from seqtune.evaluation.suite import GOLD, GROUP
 
 GOLD_COLUMNS = ("target", "answers", "gold", "reference", "references", "answer")
 ASKED_COLUMNS = ("instruction", "prompt", "question")
+FORMS = ("repeat", "plain")  # of suites whose question may be repeated first
 ID_COLUMNS = ("item", "item_id", "id")
 
 Row = Mapping[str, Any]
@@ -217,6 +218,41 @@ def _asks(item: Example) -> tuple[str, str, str]:
     return item.system, item.instruction, item.input
 
 
+def items_of(
+    rows: Rows | None,
+    data: object,
+    size: int,
+    *,
+    read: Callable[[], Sequence[Example]],
+    alone: Callable[[Row], Example],
+    places: Callable[[Rows, Sequence[Example]], list[Places]],
+    asked: Callable[[Example, Row], Example] | None = None,
+) -> tuple[tuple[Example, ...], tuple[str, ...]]:
+    """The items of a suite, and what is to be known of them: those of its data, in its order; with rows as these ask
+    them; of rows without data theirs, in their order.
+
+    Args:
+        rows: that somebody answered, with instruction (or prompt), input, and target (or answers, reference, ...).
+        data: where the suite's own lie, where that was said.
+        size: how many items the suite has.
+        read: its items.
+        alone: the item of a row, whose right answers are those of the row.
+        places: where in the data the item of each row stands, see `joined`.
+        asked: an item of the data as a row asks it; `asked_as` by default.
+
+    Raises:
+        DataError: nothing says what is right.
+    """
+    if rows is None:
+        items = apart(read())
+    elif not data:
+        items = items_alone(rows, alone, size)
+    else:
+        known = read()
+        items = asked_by_rows(known, rows, places(rows, known), asked)
+    return items, (*unknown_golds(items), *size_note(rows, data, size))
+
+
 def size_note(rows: Sequence[object] | None, data: object, size: int) -> tuple[str, ...]:
     """A note where rows alone, without the suite's data, are not as many as its items."""
     if rows is None or data or len(rows) == size:
@@ -247,6 +283,17 @@ def choose_language(suite: str, part: str, known: Sequence[str]) -> str:
     if part not in known:
         what = f"suite {suite!r} has no language {part!r}" if part else f"suite {suite!r} needs a language"
         raise RecipeError(what, fix=f"write {suite}:{known[0]}; known are {', '.join(known)}")
+    return part
+
+
+def choose_form(suite: str, part: str) -> str:
+    """The form that a suite's part names.
+
+    Raises:
+        RecipeError: one that the suite does not have.
+    """
+    if part not in FORMS:
+        raise RecipeError(f"suite {suite!r} has no form {part!r}", fix=f"choose from {', '.join(FORMS)}")
     return part
 
 

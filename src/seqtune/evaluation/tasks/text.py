@@ -65,17 +65,14 @@ def _shared(said: Sequence[str], wanted: Sequence[str]) -> float:
     return 2 * common / (len(said) + len(wanted)) if common else 0.0
 
 
-def rouge_l(text: str, reference: str) -> float:
-    """F1 of the longest common subsequence of words (ROUGE-L, Lin 2004), without stemming."""
-    return _in_common(plain_words(text, ""), plain_words(reference, ""))
-
-
 def _in_common(said: tuple[str, ...], wanted: tuple[str, ...]) -> float:
     return 2 * LCSseq.similarity(said, wanted) / (len(said) + len(wanted)) if said and wanted else 0.0
 
 
 def rouge_l_of_beginning(text: str, reference: str) -> float:
     """ROUGE-L of that beginning of the text, in whole sentences, which is most like the reference.
+
+    ROUGE-L (Lin 2004) is the F1 of the longest common subsequence of words; here without stemming.
 
     What was asked for first is often followed by something else without a mark between them (the question's translation
     by its solution); compared with all of it, a good translation would look bad.
