@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from textwrap import dedent
 
@@ -14,7 +15,6 @@ from seqtune.building.weaving import chains
 from seqtune.data.format import formats
 from seqtune.evaluation.settings import EvaluateSettings
 from seqtune.evaluation.suite import suites
-from seqtune.evaluation.suites.generated_chains import chains as chain_suite
 from seqtune.experiment.settings import ArmSettings, ExperimentSettings
 from seqtune.recipe import shipped_recipes
 from seqtune.training.settings import LoraSettings, TrainSettings
@@ -33,8 +33,7 @@ def reference() -> str:
         ),
         "### Options of every chain",
         _arguments(ChainSettings.__doc__),
-        "### Options of `seq_instruct`",
-        _arguments(chains()["seq_instruct"].run.__doc__),
+        *_options((one.name, one.run.__doc__) for one in chains().values()),
         "## The `build:` section of a recipe",
         _arguments(BuildSettings.__doc__),
         "## The `train:` section of a recipe",
@@ -51,8 +50,7 @@ def reference() -> str:
         _arguments(ArmSettings.__doc__),
         "## Suites\n\n`--suite NAME` or `NAME:PART`; options by `--set evaluate.options.NAME=VALUE`.",
         _table(("suite", "what it asks", "options"), [(s.name, s.summary, ", ".join(s.options)) for s in suites()]),
-        "### Options of `chains`",
-        _arguments(chain_suite.__doc__),
+        *_options((one.name, one.docstring) for one in suites()),
         "## Operations\n\nEach is a chain by its name, too.",
         _table(
             ("operation", "what it does", "asked as"),
@@ -73,9 +71,18 @@ def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
+def _options(entries: Iterable[tuple[str, str | None]]) -> Iterator[str]:
+    """A heading and a table for each chain or suite that says what its options do."""
+    for name, docstring in entries:
+        if "Args:\n" in (docstring or ""):
+            yield f"### Options of `{name}`"
+            yield _arguments(docstring)
+
+
 def _arguments(docstring: str | None) -> str:
     """The "Args:" of a docstring as a table."""
     _, _, listed = (docstring or "").partition("Args:\n")
+    listed = listed.partition("    Raises:\n")[0]
     entries = _ENTRY.split(dedent(listed).strip())
     lines = [" ".join(entry.split()).partition(": ") for entry in entries]
     return _table(("key", "what it says"), [(f"`{name.rstrip('_')}`", text) for name, _, text in lines])
