@@ -171,7 +171,7 @@ def test_pairs_that_teach_a_length_are_told_of(rows, tokenizer):
 # --- the plan
 
 
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 4), st.integers())
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 4), st.integers(0, 2**32 - 1))
 def test_every_step_is_full_and_each_epoch_takes_every_row_once(rows, size, epochs, seed):
     settings = settings_of("dpo", rows_per_step=size, epochs=epochs, seed=seed)
     if size > rows:

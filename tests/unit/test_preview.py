@@ -146,6 +146,10 @@ def test_the_command_shows_rows_and_totals(family, tmp_path):
     assert f"an answer ends with {end}" in text
 
 
+def test_fewer_than_no_rows_cannot_be_shown():
+    assert CliRunner().invoke(app, ["preview", "--rows", "-1"]).exit_code == 2
+
+
 def test_the_command_gives_one_json_object(tmp_path):
     write(ROWS, tmp_path / "rows.jsonl")
     found = json.loads(run_preview("--dataset", tmp_path / "rows.jsonl", "--json"))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from seqtune import __version__, console
 from seqtune.cli.building import build
@@ -18,8 +19,22 @@ from seqtune.cli.replies import cache, mock_server
 from seqtune.cli.rows import convert, ls
 from seqtune.errors import SeqtuneError
 
+
+class Stoppable(TyperGroup):
+    """Says that it was stopped: Typer itself ends a command in silence then, or with a word of its own."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            console.complain("stopped; the same command goes on from what is done")
+            raise typer.Exit(130) from None
+
+
 app = typer.Typer(
     name="seqtune",
+    cls=Stoppable,
     help="Turn instruction data into sequential instructions, tune models on it, measure whether every step is done.",
     no_args_is_help=True,
     add_completion=False,
@@ -63,9 +78,6 @@ def main() -> None:
         console.complain(f"seqtune: {error}")
         console.result_json({"error": {"where": error.where, "what": error.what, "fix": error.fix}})
         sys.exit(2)
-    except KeyboardInterrupt:
-        console.complain("stopped; the same command starts it again")
-        sys.exit(130)
     except BrokenPipeError:
         # The reader (head, less) is gone: nothing to say, and nothing to flush at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

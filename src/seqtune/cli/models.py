@@ -28,7 +28,9 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no notes.")]
 def train(
     recipe: Recipe = None,
     dataset: Annotated[str | None, typer.Option(help="Rows, e.g. the examples.jsonl of a build.")] = None,
-    model: Annotated[str | None, typer.Option(help="tiny (from scratch), a local folder, or a hub id.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="tiny (from scratch), the folder of a model or an adapter, or a hub id.")
+    ] = None,
     out: Out = None,
     method: Annotated[str | None, typer.Option(help="full, lora or qlora; dpo or grpo (preference).")] = None,
     template: Template = None,
@@ -74,15 +76,19 @@ def train(
     left_out = f", {done.unused:,} left out and {done.split:,} split (see unused.jsonl)"
     console.result(
         f"{done.rows:,} rows{left_out if done.unused or done.split else ''}, {done.trained_tokens:,} trained tokens"
-        f" in {done.wall_s:.0f} s, loss {done.losses[0].loss:.3f} -> {done.losses[-1].loss:.3f}{_score(done)};"
-        f" model in {done.model}"
+        f" in {done.wall_s:.0f} s{_learnt(done)}; model in {done.model}"
     )
     console.result_json(done)
 
 
-def _score(done: Training) -> str:
-    first, last = done.losses[0].score, done.losses[-1].score
-    return "" if first is None or last is None else f", score {first:.3f} -> {last:.3f}"
+def _learnt(done: Training) -> str:
+    """The first loss and the last, and scores where there are any; a finished run may have lost its losses.jsonl."""
+    if not done.losses:
+        return ""
+    first, last = done.losses[0], done.losses[-1]
+    scored = first.score is not None and last.score is not None
+    score = f", score {first.score:.3f} -> {last.score:.3f}" if scored else ""
+    return f", loss {first.loss:.3f} -> {last.loss:.3f}{score}"
 
 
 def _look_ahead(options: dict[str, Any]) -> None:
@@ -105,7 +111,7 @@ def preview(
     recipe: Recipe = None,
     dataset: Annotated[str | None, typer.Option(help="Rows, e.g. the examples.jsonl of a build.")] = None,
     model: Annotated[str | None, typer.Option(help="tiny, a local folder, or a hub id; its tokenizer is read.")] = None,
-    rows: Annotated[int, typer.Option(help="How many rows to show; the totals are of all.")] = 3,
+    rows: Annotated[int, typer.Option(min=0, help="How many rows to show; the totals are of all.")] = 3,
     template: Template = None,
     max_length: Annotated[int | None, typer.Option(help="Tokens of the longest row.")] = None,
     too_long: TooLong = None,

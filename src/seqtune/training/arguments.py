@@ -87,6 +87,7 @@ OURS = {
     "push_to_hub": "set train.push",
     "hub_model_id": "set train.push",
     "logging_strategy": "set trl.logging_steps",
+    "logging_nan_inf_filter": "leave it out: a loss that is no number is told, and stops the run",
     "disable_tqdm": "leave it out: seqtune shows the progress",
 }
 
@@ -160,10 +161,18 @@ def hush() -> None:
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     # Of every address that does not answer, five times over; what is wrong is told at the end.
     logging.getLogger("huggingface_hub.utils._http").setLevel(logging.ERROR)
+    # What a model stops at and pads with is settled here: see `end_with_turns`.
+    logging.getLogger("transformers.trainer_utils").setLevel(logging.ERROR)
+    # Rows that are too long are left out, and told.
+    logging.getLogger("transformers.tokenization_utils_base").addFilter(_is_no_length)
     # DeepSpeed calls torch's collectives by their old names, at every step.
     warnings.filterwarnings("ignore", r"`torch\.distributed\.\w+` is deprecated", FutureWarning)
     # TRL and PEFT still ask for it by its old name.
-    warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+    warnings.filterwarnings("ignore", r"`\w*gradient_checkpointing\w*` is deprecated", FutureWarning)
+
+
+def _is_no_length(record: logging.LogRecord) -> bool:
+    return "sequence length is longer than" not in str(record.msg)
 
 
 def trainer_arguments(
@@ -200,13 +209,13 @@ def trainer_arguments(
         "save_strategy": "steps" if steps >= save_every else "no",
         "save_steps": save_every,
         "save_total_limit": 2,
+        "logging_nan_inf_filter": False,  # True would log the mean of earlier losses in place of a NaN
         "disable_tqdm": True,
         **_settled_by_method(settings, steps, longest_try),
     }
     usual: dict[str, Any] = {
         "logging_steps": LOG_EVERY,
         "logging_first_step": True,
-        "logging_nan_inf_filter": False,  # True would log the mean of earlier losses in place of a NaN
         "run_name": folder.name,
         "dataloader_pin_memory": torch.cuda.is_available(),
         "use_cpu": not torch.cuda.is_available(),

@@ -16,12 +16,11 @@ from seqtune.training.settings import TINY, TrainSettings
 # What the card says of the settings; paths and what only concerns this machine stay out.
 TOLD = (
     "method", "template", "seed", "epochs", "max_tokens", "learning_rate", "schedule", "warmup", "weight_decay",
-    "batch_tokens", "rows_per_step", "accumulate", "precision", "max_length", "too_long", "beta", "likelihood",
-    "answers", "temperature", "max_new_tokens",
+    "batch_tokens", "rows_per_step", "accumulate", "packing", "order", "precision", "gradient_checkpointing",
+    "max_length", "too_long", "beta", "likelihood", "damages", "answers", "temperature", "max_new_tokens",
 )  # fmt: skip
 LEARNT = {
-    "dpo": "by direct preference optimisation: to prefer their answers to the same ones with a step dropped, swapped "
-    "or merged",
+    "dpo": "by direct preference optimisation: to prefer their answers to the same ones damaged ({damages})",
     "grpo": "by group-relative policy optimisation: it tried, and was rewarded for the share of checkable steps that "
     "it did in order",
 }
@@ -42,6 +41,7 @@ def model_card(
         losses: the run's.
     """
     told = {name: getattr(settings, name) for name in TOLD if getattr(settings, name) is not None}
+    told |= {"damages": ", ".join(settings.damages)} if settings.damages else {}
     if settings.lora:
         lora = {**settings.lora.model_dump(), "target_modules": ", ".join(settings.lora.layers)}
         told |= {f"lora {name}": value for name, value in lora.items()}
@@ -51,12 +51,17 @@ def model_card(
         _metadata(settings),
         "# A model trained by seqtune",
         f"{_origin(settings)} It was trained by [seqtune](https://pypi.org/project/seqtune/) {__version__} on "
-        f"`{shown_path(settings.dataset)}`, {LEARNT.get(settings.method, 'on the answers and their end tokens only')}.",
+        f"`{shown_path(settings.dataset)}`, {_learnt(settings)}.",
         "## Rows by chain\n\n" + _table(("chain", "rows"), counts.most_common()),
         "## Run\n\n" + _table(("", ""), figures.items()) + f"\n\n{_loss(settings, losses)}",
         "## Settings\n\n" + _table(("setting", "value"), told.items()),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _learnt(settings: TrainSettings) -> str:
+    how = LEARNT.get(settings.method, "on the answers and their end tokens only")
+    return how.format(damages=", ".join(name.replace("_", " ") for name in settings.damages or ()))
 
 
 def chain_name(example: Example) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from seqtune.data.folder import write_json
 from seqtune.errors import RunFolderError
 from seqtune.training import processes
 from seqtune.training.adapters import base_model
+from seqtune.training.finite import largest_weight, require_finite
 from seqtune.training.loss import Loss
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class WholeCheckpoints(Trainer):  # type: ignore[misc]
         self._aside = folder / HALF
         try:
             with _errors_told(folder, step):
+                self.require_finite()
                 super()._save_checkpoint(model, trial)
                 wait()  # every process has written its part
                 if main:
@@ -78,6 +80,15 @@ class WholeCheckpoints(Trainer):  # type: ignore[misc]
         finally:
             self._aside = None
         wait()
+
+    def require_finite(self) -> None:
+        """Raises Diverged, in every process, where the loss or the trained weights are no numbers any more."""
+        weights = (weight for weight in self.model.parameters() if weight.requires_grad)
+        here = self._tr_loss.new_tensor([[abs(self._tr_loss.item()), largest_weight(weights)]])
+        loss, weight = self.accelerator.gather(here).amax(0).tolist()  # one that is NaN is passed on
+        when = f"after step {self.state.global_step:,} of {self.state.max_steps:,}"
+        require_finite("loss", loss, when, self.args.learning_rate)
+        require_finite("trained weights", weight, when, self.args.learning_rate)
 
     def _get_output_dir(self, trial: Any) -> str:
         return str(self._aside or super()._get_output_dir(trial))
@@ -133,13 +144,28 @@ def step_of(checkpoint: Path | None) -> int:
     return int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
 
 
-def losses_until(path: Path, step: int) -> list[Loss]:
-    """The lines of a losses.jsonl up to a step; later ones come again, and a last line that was cut off is left out."""
+def losses_until(path: Path, step: int, tell: Callable[[str], object] = str) -> list[Loss]:
+    """The lines of a losses.jsonl up to a step; later ones come again, and a last line that was cut off is left out.
+
+    Args:
+        path: of the file.
+        step: the last one that is wanted.
+        tell: is told of lines that cannot be read, which are left out.
+    """
     if not path.is_file():
         return []
-    whole = path.read_bytes().rpartition(b"\n")[0].splitlines()
-    losses = [msgspec.json.decode(line, type=Loss) for line in whole]
-    return [loss for loss in losses if loss.step <= step]
+    lines = path.read_bytes().rpartition(b"\n")[0].split(b"\n")
+    losses = [_loss(line) for line in lines if line]
+    if damaged := losses.count(None):
+        tell(f"{path}: {damaged} of {len(losses)} lines cannot be read; they are left out, and the run goes on")
+    return [loss for loss in losses if loss and loss.step <= step]
+
+
+def _loss(line: bytes) -> Loss | None:
+    try:
+        return msgspec.json.decode(line, type=Loss)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 def _unlogged(checkpoint: Path, process: int) -> Path:
@@ -162,9 +188,23 @@ def _fault(checkpoint: Path, fingerprint: str) -> str | None:
         return f"its {MANIFEST} cannot be read ({error})"
     if manifest.fingerprint != fingerprint:
         return "it is of a run with other rows or settings"
-    return next(
-        (fault for name, file in manifest.files.items() if (fault := _file_fault(checkpoint / name, file))), None
-    )
+    return fault_of_files(checkpoint, manifest.files) or _fault_of_loss(checkpoint)
+
+
+def fault_of_files(folder: Path, files: Mapping[str, File]) -> str | None:
+    """Why files in a folder are not what they were when they were noted, by the first that is not."""
+    return next((fault for name, file in files.items() if (fault := _file_fault(folder / name, file))), None)
+
+
+def files_in(folder: Path) -> dict[str, File]:
+    """Every file in a folder and below, to be noted."""
+    return {str(path.relative_to(folder)): File(path.stat().st_size, _hash(path)) for path in _files(folder)}
+
+
+def _fault_of_loss(checkpoint: Path) -> str | None:
+    """JSON has no NaN: a loss that is none was written as null."""
+    sums = [msgspec.json.decode(path.read_bytes()) for path in sorted(checkpoint.glob("unlogged_*.json"))]
+    return "its loss is no number any more" if any(None in sum.values() for sum in sums) else None
 
 
 def _require_same_sharding(checkpoint: Path) -> None:
@@ -198,8 +238,7 @@ def _file_fault(path: Path, expected: File) -> str | None:
 def _seal(folder: Path, step: int, fingerprint: str) -> None:
     """Give a checkpoint that was written aside its manifest, wait for the disk to have it, and put it in its place."""
     aside, place = folder / HALF / f"checkpoint-{step}", folder / f"checkpoint-{step}"
-    files = {str(path.relative_to(aside)): File(path.stat().st_size, _hash(path)) for path in _files(aside)}
-    write_json(aside / MANIFEST, Manifest(fingerprint, files, processes.sharding()))
+    write_json(aside / MANIFEST, Manifest(fingerprint, files_in(aside), processes.sharding()))
     for path in [*_files(aside), *(path for path in aside.rglob("*") if path.is_dir()), aside]:
         _sync(path)
     if place.exists():  # a torn one that was passed over
@@ -229,8 +268,9 @@ def _discard(checkpoint: Path) -> None:
 
 
 def _discard_half(folder: Path) -> None:
-    if (folder / HALF).exists():
+    if (folder / HALF).is_dir():
         shutil.rmtree(folder / HALF)
+    (folder / HALF).unlink(missing_ok=True)  # somebody's file
 
 
 @contextmanager
@@ -247,8 +287,14 @@ def _errors_told(folder: Path, step: int) -> Iterator[None]:
         raise RunFolderError(
             f"the checkpoint of step {step} cannot be written ({free:.1f} GB are free): {failure}",
             where=str(folder),
-            fix="free some space, and run the same command again: it goes on from the checkpoint before",
+            fix=f"free some space, and run the same command again: {_beginning(folder)}",
         ) from error
+
+
+def _beginning(folder: Path) -> str:
+    """Where the next run would begin."""
+    whole = _checkpoints(folder)
+    return f"it goes on from {whole[-1].name}" if whole else "it begins anew, as there is no checkpoint yet"
 
 
 def _first_failure(error: BaseException) -> BaseException:

@@ -10,6 +10,7 @@ from seqtune.data.example import Example
 from seqtune.data.reader import read
 from seqtune.errors import DataError
 from seqtune.training.model import load_tokenizer
+from seqtune.training.positions import within_positions
 from seqtune.training.preferring import render_preferences
 from seqtune.training.preflight import check_rows
 from seqtune.training.rendering import end_mark
@@ -31,6 +32,7 @@ def rendered_rows(
         RecipeError: no model there, or a template that it cannot use.
         DataError: no row to train on, or a row that would be trained wrongly; with `strict`, any row left out.
     """
+    settings = within_positions(settings)  # again, for who only wants the rows
     examples = read_examples(dataset)
     tokenizer = tokenizer_of(settings, examples)
     if settings.prefers:

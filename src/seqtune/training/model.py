@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import xxhash
 
@@ -33,6 +34,7 @@ OTHER_FILES = ("config.json", "generation_config.json", "token*", "special_token
 WHOLE_BYTES = 1 << 26  # of weights that are hashed as a whole; of larger files so many blocks, spread over them
 BLOCKS, BLOCK_BYTES = 64, 1 << 16
 ASK_HUB_S = 10.0
+REPORTERS = ("modeling_utils", "distributed.tensor_parallel")  # the latter of norms, which one device has whole
 
 
 def model_identity(model: str | Path) -> str:
@@ -199,15 +201,44 @@ def _with_adapter(network: PreTrainedModel, folder: str | Path) -> PreTrainedMod
 
 
 def load_network(model: str | Path, *, dtype: Any = "auto", quantisation: Any = None) -> PreTrainedModel:
-    """A whole model without its tokenizer; see `load`."""
+    """A whole model without its tokenizer; see `load`.
+
+    Raises:
+        RecipeError: there is none, its files are damaged, or lack weights that its config says it has.
+    """
+    return _read(model, dtype=dtype, **({"quantization_config": quantisation} if quantisation else {}))
+
+
+def require_weights(model: str | Path) -> None:
+    """Raises RecipeError as `load_network` would, where the files are here: only the names in them are read."""
+    if any(Path(model).glob("*.safetensors")):
+        _read(model, device_map="meta")
+
+
+def _read(model: str | Path, **options: Any) -> PreTrainedModel:
+    """transformers gives new weights to what a file lacks, with no more than a report that nobody need read."""
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
-    options = {"quantization_config": quantisation} if quantisation else {}
     try:
-        with no_progress_bars():
-            return AutoModelForCausalLM.from_pretrained(str(model), use_safetensors=True, dtype=dtype, **options)
-    except (OSError, ValueError) as error:
+        with no_progress_bars(), without_reports():
+            network, found = AutoModelForCausalLM.from_pretrained(
+                str(model), use_safetensors=True, output_loading_info=True, **options
+            )
+    except (OSError, ValueError, SafetensorError) as error:
         raise _no_model(model, str(error)) from None
+    except RuntimeError as error:
+        if "ignore_mismatched_sizes" not in str(error):
+            raise
+        raise _no_model(model, "its weights are of other sizes than its config.json says") from None
+    if missing := sorted(found["missing_keys"]):
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise RecipeError(
+            f"its files lack weights that its config.json says it has: {', '.join(missing[:3])}{more}",
+            where=str(model),
+            fix="fetch or save the model again; or mend config.json (num_hidden_layers, tie_word_embeddings)",
+        )
+    return cast("PreTrainedModel", network)
 
 
 def require_base(adapter: str | Path) -> None:
@@ -216,7 +247,7 @@ def require_base(adapter: str | Path) -> None:
     if Path(base).is_dir() and base:
         return  # its tokenizer is the adapter's
     try:
-        _refuse_wrong_place(base)
+        require_place(base)
     except RecipeError as error:
         raise RecipeError(
             f"the adapter belongs to the model {base!r}, which cannot be loaded: {error.what}",
@@ -280,7 +311,7 @@ def load_tokenizer(model: str | Path) -> PreTrainedTokenizerBase:
     if is_adapter(model) and not (Path(model) / TOKENIZER).is_file():
         require_base(model)
         model = base_of(model)
-    _refuse_wrong_place(model)
+    require_place(model)
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(model))
     except (OSError, ValueError) as error:
@@ -320,7 +351,7 @@ def save(loaded: Loaded, folder: Path, *, card: str = "") -> None:
         raise RunFolderError(what, where=str(folder), fix="free some space, or choose another --out") from None
 
 
-def _refuse_wrong_place(model: str | Path) -> None:
+def require_place(model: str | Path) -> None:
     """Raises RecipeError for a path that holds no model, before transformers takes it for a hub id and asks the hub.
 
     A name that could be a hub's is asked for once: transformers itself tries twelve times, for most of a minute.
@@ -351,17 +382,31 @@ def _ask_hub(model: str) -> None:
 
 
 @contextmanager
+def without_reports() -> Iterator[None]:
+    """transformers reports what weights it found amiss; what matters of it is an error of ours."""
+    reporters = [logging.getLogger(f"transformers.{name}") for name in REPORTERS]
+    levels = [reporter.level for reporter in reporters]
+    for reporter in reporters:
+        reporter.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for reporter, level in zip(reporters, levels, strict=True):
+            reporter.setLevel(level)
+
+
+@contextmanager
 def no_progress_bars() -> Iterator[None]:
     """transformers draws a bar for every model it reads or writes."""
-    from transformers.utils import logging
+    from transformers.utils import logging as bars
 
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
     try:
         yield
     finally:
         if shown:
-            logging.enable_progress_bar()
+            bars.enable_progress_bar()
 
 
 def _no_model(model: str | Path, why: str) -> RecipeError:

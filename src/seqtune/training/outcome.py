@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import msgspec
 from seqtune.data.folder import read_summary, versions
 from seqtune.errors import RunFolderError
 from seqtune.training import processes
-from seqtune.training.checkpoints import losses_until
+from seqtune.training.checkpoints import File, fault_of_files, files_in, losses_until
 from seqtune.training.loss import Loss
 from seqtune.training.model import PACKAGES, TRAINERS, Loaded, parameters_of
 from seqtune.training.plan import Plan
@@ -103,24 +103,59 @@ def outcome_of(
 
 
 def summary_of(training: Training, settings: TrainSettings, fingerprint: str) -> dict[str, Any]:
-    """What run.json says; it is written last, so a killed run never looks finished."""
+    """What run.json says, the files of the model among it; it is written last, so a killed run never looks finished."""
     import torch
 
     result = msgspec.to_builtins(training, enc_hook=str)
     del result["losses"]  # they have a file of their own
     head = {"command": "train", "fingerprint": fingerprint, "finished": True}
-    tail = {"threads": torch.get_num_threads(), "versions": versions(*PACKAGES, *TRAINERS)}
+    tail = {
+        "threads": torch.get_num_threads(),
+        "versions": versions(*PACKAGES, *TRAINERS),
+        "files": files_in(training.model),
+    }
     return {**head, "settings": settings.model_dump(mode="json"), **result, **tail}
 
 
-def finished_training(folder: Path, fingerprint: str) -> Training | None:
-    """The training that stands in a folder, if it is this one, came to its end, and its model is still there."""
+def finished_training(folder: Path, fingerprint: str, tell: Callable[[str], object] = str) -> Training | None:
+    """The training that stands in a folder, if it is this one, came to its end, and its model is still whole.
+
+    Args:
+        folder: of the run.
+        fingerprint: of the training that is asked for.
+        tell: is told of a model that is not what was saved any more.
+    """
     try:
         summary = read_summary(folder)
-        if summary.get("fingerprint") != fingerprint or not any((folder / "model").glob("*.safetensors")):
+        if summary.get("fingerprint") != fingerprint:
+            return None
+        if fault := _fault(folder / "model", msgspec.convert(summary.get("files", {}), dict[str, File])):
+            tell(f"{folder / 'model'}: {fault}; the training was finished, and its model is made again")
             return None
         places = {"out": folder, "model": folder / "model", "losses": ()}
         done = msgspec.convert({**summary, **places}, Training)
         return replace(done, losses=tuple(losses_until(folder / "losses.jsonl", done.steps)))
     except (RunFolderError, msgspec.DecodeError, msgspec.ValidationError):
         return None  # what cannot be read is made again
+
+
+def _fault(model: Path, files: dict[str, File]) -> str | None:
+    """What is wrong with a saved model: weights that are others, or a file that is gone or can be read no more.
+
+    Its card and its configuration may be edited by whoever uses it.
+    """
+    weights = {name: file for name, file in files.items() if name.endswith(".safetensors")}
+    if not weights and not any(model.glob("*.safetensors")):
+        return "it has no weights"
+    others = (fault for name in files if name.endswith(".json") and (fault := _fault_of_json(model / name)))
+    return next(others, None) or fault_of_files(model, weights)
+
+
+def _fault_of_json(path: Path) -> str | None:
+    try:
+        msgspec.json.decode(path.read_bytes())
+    except OSError as error:
+        return f"its {path.name} cannot be read ({error.strerror})"
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return f"its {path.name} cannot be read ({error})"
+    return None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from seqtune.data.example import Example
 from seqtune.training import packing, processes
-from seqtune.training.adapter_folder import is_adapter
+from seqtune.training.adapter_folder import base_of, is_adapter
 from seqtune.training.adapters import add_adapter, base_model, outline_adapter, require_adapter_packages
 from seqtune.training.batches import collate, share
 from seqtune.training.continuation import notes_on_adapter
@@ -30,9 +30,18 @@ from seqtune.training.estimate import (
 )
 from seqtune.training.intake import rendered_rows
 from seqtune.training.loading import computes_in_16_bits
-from seqtune.training.model import Loaded, end_with_turns, load_config, require_packages, require_vocabulary, tiny
+from seqtune.training.model import (
+    Loaded,
+    end_with_turns,
+    load_config,
+    require_packages,
+    require_vocabulary,
+    require_weights,
+    tiny,
+)
 from seqtune.training.plan import Batch, Plan
 from seqtune.training.planning import check_settings, plan_figures, planned, shared_among
+from seqtune.training.positions import notes_on_length, within_positions
 from seqtune.training.preferring import longest_try, shapes_of, warnings_before
 from seqtune.training.rendering import IGNORED, Row
 from seqtune.training.resolution import resolve
@@ -97,6 +106,7 @@ def look_ahead(
     require_packages("training")
     settings = resolve(dataset, model, out, options)
     require_adapter_packages(settings)
+    settings = within_positions(settings)
     bfloat16 = computes_in_16_bits(settings)
     tokenizer, rendered = rendered_rows(settings, dataset)
     bare = _skeleton(settings, tokenizer)
@@ -113,6 +123,8 @@ def look_ahead(
 
 def _skeleton(settings: TrainSettings, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
     """The model that would be trained, its adapter included, without weights."""
+    if settings.model != TINY:
+        require_weights(base_of(settings.model))
     model = skeleton(load_config(settings.model, tokenizer, longest=settings.max_length))
     require_vocabulary(Loaded(model, tokenizer), settings.model)
     end_with_turns(Loaded(model, tokenizer))
@@ -214,7 +226,13 @@ def _outlook(settings: TrainSettings, rendered: Rendered[Any], plan: Plan, among
         trained_parameters=found.trained,
         memory_bytes=found.bytes,
         seconds=found.seconds,
-        lines=(*notes_on_adapter(settings), *_told(settings, rendered.rows), *found.explain(), *_here(found, among)),
+        lines=(
+            *notes_on_adapter(settings),
+            *notes_on_length(settings),
+            *_told(settings, rendered.rows),
+            *found.explain(),
+            *_here(found, among),
+        ),
     )
 
 

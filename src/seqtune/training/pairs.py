@@ -89,6 +89,8 @@ def _pair(example: Example, tokenizer: PreTrainedTokenizerBase, seed: int, kinds
     if isinstance(damaged, Skip):
         raise DataError(damaged.reason)
     prompt, chosen = split_row(example, tokenizer)
+    if not damaged.answer.strip():  # no answer that could be trained on, yet one that a model may give: its end
+        return Pair(example.id, damaged.kind, prompt, chosen, chosen[-1:])
     same_prompt, rejected = split_row(structs.replace(example, output=damaged.answer), tokenizer)
     if same_prompt != prompt:
         raise DataError("the chat template writes the prompt differently for another answer")

@@ -17,6 +17,7 @@ from seqtune.recipe import Document, check, refuse
 from seqtune.training.intake import read_examples, tokenizer_of
 from seqtune.training.model import require_packages
 from seqtune.training.pairs import Pair
+from seqtune.training.positions import within_positions
 from seqtune.training.preferring import render_preferences
 from seqtune.training.preflight import check_rows
 from seqtune.training.rendering import IGNORED, Row, end_mark
@@ -103,6 +104,7 @@ def preview(
     settings, problems = check(Document({}), ("train",), values, TrainSettings)
     refuse(problems)
     assert settings
+    settings = within_positions(settings)
     examples = read_examples(dataset)
     tokenizer = tokenizer_of(settings, examples)
     rendered = _rendered(settings, examples, tokenizer)

@@ -7,14 +7,14 @@ at what the template writes after it, because the tokenizer's `eos_token` is ano
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jinja2 import TemplateError
+from jinja2 import TemplateError, TemplateSyntaxError
 
 from seqtune.data.example import Example, messages
-from seqtune.errors import DataError, RecipeError
+from seqtune.errors import DataError, RecipeError, SeqtuneError
 from seqtune.training.templates import use_template
 
 if TYPE_CHECKING:
@@ -22,8 +22,16 @@ if TYPE_CHECKING:
 
 IGNORED = -100  # a label that torch's cross entropy leaves out
 PROBE = "4711"  # an answer that no template writes by itself
+THOUGHTS = ("<think>", "</think>")  # which answers hold, too
+REFUSED = "the chat template refuses the row: "
+MEND = "mend the model's chat template, or set template to 'tulu' or 'alpaca'"
 
 Chat = Sequence[dict[str, Any]]
+PLAIN: Chat = ({"role": "user", "content": f"{PROBE}-1"}, {"role": "assistant", "content": PROBE})
+TALK: Chat = tuple(
+    {"role": role, "content": f"{PROBE}-{place}"}
+    for place, role in enumerate(("system", "user", "assistant", "user", "assistant"))
+)
 
 
 class Row(NamedTuple):
@@ -131,23 +139,70 @@ def end_mark(tokenizer: PreTrainedTokenizerBase) -> str:
 
 @lru_cache(maxsize=8)
 def _end_mark(tokenizer: PreTrainedTokenizerBase, template: str) -> str:
-    chat = [{"role": "user", "content": "?"}, {"role": "assistant", "content": PROBE}]
-    after = _render(chat, tokenizer).rpartition(PROBE)[2]
-    found = _marks(tokenizer, len(tokenizer)).search(after)
+    after = _probed(PLAIN, tokenizer).rpartition(PROBE)[2]
+    found = _marks(tokenizer).search(after)
     if not found:
         raise RecipeError(
-            f"the chat template does not close an answer with an end token: it writes {after!r} after it",
+            f"the chat template does not close an answer with an end token: it writes {after!r} after it, and none of "
+            "the tokens that were added to the tokenizer as a whole is in that",
             fix="set template to 'tulu' or 'alpaca', or mend the model's chat_template.jinja",
         )
     return found.group()
 
 
+def _marks(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str]:
+    """What the model reads as marks: special tokens, other added ones that the template writes around turns."""
+    return _marks_of(tokenizer, len(tokenizer), str(tokenizer.chat_template))
+
+
 @lru_cache(maxsize=8)
-def _marks(tokenizer: PreTrainedTokenizerBase, size: int) -> re.Pattern[str]:
-    """What the tokenizer reads as marks: its special tokens, the longest first."""
-    added = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
-    marks = sorted({*tokenizer.all_special_tokens, *added}, key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, marks)) or r"(?!)")
+def _marks_of(tokenizer: PreTrainedTokenizerBase, size: int, template: str) -> re.Pattern[str]:
+    added = tokenizer.added_tokens_decoder.values()
+    written = "".join(_around_turns(tokenizer))
+    around = [str(token) for token in added if str(token) in written and str(token) not in THOUGHTS]
+    special = [str(token) for token in added if token.special]
+    return _any_of(re.escape(mark) for mark in {*tokenizer.all_special_tokens, *special, *around})
+
+
+def _headings(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str]:
+    """What a template writes between turns as lines of plain text: "### Response:", or what looks like a mark."""
+    return _headings_of(tokenizer, len(tokenizer), str(tokenizer.chat_template))
+
+
+@lru_cache(maxsize=8)
+def _headings_of(tokenizer: PreTrainedTokenizerBase, size: int, template: str) -> re.Pattern[str]:
+    marks, (first, *later) = _marks(tokenizer), _around_turns(tokenizer)[:-1]
+    before = [first.removeprefix(tokenizer.bos_token or ""), *later]
+    # Where there is a mark, no text without it can be taken for what is written there.
+    plain = {found.strip() for found in before if found.endswith("\n") and not marks.search(found)}
+    return _any_of(rf"^{re.escape(line)}[ \t]*$" for line in plain if not line.replace(" ", "").isalnum() and line)
+
+
+def _around_turns(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """What the template writes before, between and after the messages of a talk, or of one exchange at the least."""
+    try:
+        text = _probed(TALK, tokenizer)
+    except RecipeError:
+        text = _probed(PLAIN, tokenizer)
+    return re.split(rf"{PROBE}-\d|{PROBE}", text)
+
+
+def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
+    """The longest first."""
+    return re.compile("|".join(sorted(patterns, key=len, reverse=True)) or r"(?!)", re.MULTILINE)
+
+
+def _probed(chat: Chat, tokenizer: PreTrainedTokenizerBase) -> str:
+    """What the template makes of a chat that has nothing unusual.
+
+    Raises:
+        RecipeError: it cannot render it.
+    """
+    try:
+        return _render(chat, tokenizer)
+    except DataError as error:
+        what = f"the chat template cannot be used: {error.what.removeprefix(REFUSED)}"
+        raise RecipeError(what, fix=MEND) from None
 
 
 def _is_answer(message: dict[str, Any]) -> bool:
@@ -164,23 +219,36 @@ def _exchange(chat: Chat, end: str, tokenizer: PreTrainedTokenizerBase) -> tuple
             answer, found, _ = whole[len(prompt) :].partition(end)
             if found:
                 return prompt, answer + found
-            raise RecipeError(f"the chat template does not close this answer with {end!r}", fix="leave the row out")
-    raise RecipeError(
+            raise _unfit(f"the chat template does not close this answer with {end!r}", chat, tokenizer)
+    what = (
         "the chat template writes earlier turns differently once an answer is there, so prompt and answer "
-        "cannot be told apart",
-        fix="use a template that only appends: set template to 'tulu' or 'alpaca'",
+        "cannot be told apart"
     )
+    raise _unfit(what, chat, tokenizer)
+
+
+def _unfit(what: str, chat: Chat, tokenizer: PreTrainedTokenizerBase) -> SeqtuneError:
+    """Of the row, where the template does well with a plain exchange; else of the template."""
+    if chat is not PLAIN:
+        _exchange(PLAIN, end_mark(tokenizer), tokenizer)
+        return DataError(what, fix="leave the row out, or set template to 'tulu' or 'alpaca', which only append")
+    return RecipeError(what, fix="use a template that only appends: set template to 'tulu' or 'alpaca'")
 
 
 def _render(chat: Chat, tokenizer: PreTrainedTokenizerBase, **options: bool) -> str:
     """The template's text. Where it knows no system role (Gemma), that message is put before the first user's."""
+    if not chat:
+        raise DataError("the conversation begins with an answer, and nothing is asked before it", fix="leave it out")
     plain = [{key: value for key, value in message.items() if key != "train"} for message in chat]
     try:
         return str(tokenizer.apply_chat_template(plain, tokenize=False, **options))
+    except TemplateSyntaxError as error:
+        what = f"the chat template cannot be read: line {error.lineno}: {error.message}"
+        raise RecipeError(what, fix=MEND) from None
     except (TemplateError, TypeError) as error:
         folded = _fold_system(plain)
         if len(folded) == len(plain):
-            raise DataError(f"the chat template refuses the row: {error}", fix="leave the row out") from None
+            raise DataError(f"{REFUSED}{error}", fix="leave the row out") from None
         return _render(folded, tokenizer, **options)
 
 
@@ -224,13 +292,14 @@ def _encode(text: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
 
 def _refuse_marks(chat: Chat, tokenizer: PreTrainedTokenizerBase) -> None:
     """A row that holds "<|end|>" as text would close its own turn in the middle: no such row is rendered."""
-    marks = _marks(tokenizer, len(tokenizer))
+    marks, headings = _marks(tokenizer), _headings(tokenizer)
     for message in chat:
         if not isinstance(message["content"], str | None):
             raise DataError(
                 "a message is not plain text", fix="leave rows with images out: only text is trained so far"
             )
-        found = marks.search(message["content"] or "")
+        text = message["content"] or ""
+        found = marks.search(text) or headings.search(text)
         if found:
             raise DataError(
                 f"the text holds {found.group()!r}, which the model reads as the end or start of a turn",

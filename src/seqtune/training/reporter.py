@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from seqtune.errors import SeqtuneError
+from seqtune.training.finite import Diverged
 from seqtune.training.loss import Loss
 from seqtune.training.tracking import memory_in_use
 
@@ -40,7 +40,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
             return
         loss, step = float(logs["loss"]), state.global_step
         if not math.isfinite(loss):
-            raise SeqtuneError(
+            raise Diverged(
                 f"the loss is {loss} at step {step} of {state.max_steps}, so nothing can be learnt any more",
                 fix=f"lower the learning rate (it is {args.learning_rate})",
             )

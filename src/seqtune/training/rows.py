@@ -97,7 +97,8 @@ def render(
         found.examples.extend([example] * len(rows))
     if not found.rows:
         first = found.unused[0]
-        raise DataError(f"none of the {len(examples)} rows can be trained on; the first: {first.reason} ({first.id})")
+        what = f"none of the {len(examples)} rows can be trained on; the first: {first.reason} ({first.id})"
+        raise DataError(what, fix="look at them with seqtune preview; give rows with answers, or mend what it names")
     return found
 
 

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
 from seqtune.data.example import Example
 from seqtune.data.folder import write_lines, write_summary
-from seqtune.errors import RecipeError
+from seqtune.errors import RecipeError, RunFolderError
 from seqtune.training import processes
 from seqtune.training.adapters import require_adapter_packages
 from seqtune.training.checkpoints import CHECKPOINTS, last_whole, losses_until, step_of
@@ -27,6 +27,7 @@ from seqtune.training.model import TRAINERS, Loaded, require_packages
 from seqtune.training.outcome import Training, finished_training, outcome_of, summary_of
 from seqtune.training.plan import Plan
 from seqtune.training.planning import check_settings, planned
+from seqtune.training.positions import notes_on_length, within_positions
 from seqtune.training.preferring import warnings_after, warnings_before
 from seqtune.training.resolution import resolve
 from seqtune.training.saving import push, require_token, save_training
@@ -106,16 +107,16 @@ def _require_shares(settings: TrainSettings) -> None:
 def _run(settings: TrainSettings, dataset: Iterable[Example] | str | Path, say: Say | None, tell: Tell) -> Training:
     """Render, check, plan, optimise, save; nothing is written before the rows and the settings are known to be good."""
     began = time.perf_counter()
-    folder = Path(settings.out)
+    folder, settings = Path(settings.out), within_positions(settings)
     bfloat16 = computes_in_16_bits(settings)
     tokenizer, rendered = rendered_rows(settings, dataset)
     fingerprint = fingerprint_of(settings, rendered.rows)
-    if done := None if settings.overwrite else finished_training(folder, fingerprint):
+    if done := None if settings.overwrite else finished_training(folder, fingerprint, tell):
         return _given_again(done, settings, tell)
     loaded = load_to_train(settings, tokenizer, bfloat16)
     plan = planned(settings, rendered, form_of(settings, loaded, rendered.rows, tell))
     check_settings(settings, rendered, plan, bfloat16)
-    _each(tell, (*notes_on_adapter(settings), *warnings_before(settings, rendered.rows)))
+    _each(tell, (*notes_on_adapter(settings), *notes_on_length(settings), *warnings_before(settings, rendered.rows)))
     optimise = _optimiser(settings)
     with claimed_folder(folder, fingerprint, settings.overwrite):
         if processes.is_main():
@@ -160,7 +161,7 @@ def _optimised(
     checkpoint = last_whole(folder / CHECKPOINTS, fingerprint, tell)
     if checkpoint:
         tell(f"{checkpoint}: the run goes on from here")
-    losses = losses_until(folder / "losses.jsonl", step_of(checkpoint))
+    losses = losses_until(folder / "losses.jsonl", step_of(checkpoint), tell)
     before_s = losses[-1].wall_s if losses else 0.0
     with _lines_after(folder / "losses.jsonl", losses) as write:
 
@@ -204,7 +205,19 @@ def _lines_after(path: Path, losses: Sequence[Loss]) -> Iterator[Say]:
         return
     write_lines(path, losses)
     with path.open("ab", buffering=0) as file:  # unbuffered, for whoever watches the run
-        yield lambda loss: file.write(msgspec.json.encode(loss) + b"\n")
+        yield lambda loss: _append(file, loss, path)
+
+
+def _append(file: BinaryIO, loss: Loss, path: Path) -> None:
+    """Raises RunFolderError where the disk is full."""
+    try:
+        file.write(msgspec.json.encode(loss) + b"\n")
+    except OSError as error:
+        raise RunFolderError(
+            f"the loss of step {loss.step} cannot be written: {error.strerror}",
+            where=str(path),
+            fix="free some space, and run the same command again",
+        ) from None
 
 
 def _each(tell: Tell, lines: Iterable[str]) -> None:

@@ -10,6 +10,7 @@ from seqtune.errors import RecipeError, SeqtuneError, shorten
 from seqtune.training.adapter_folder import base_of
 from seqtune.training.adapters import merge_adapter
 from seqtune.training.card import model_card
+from seqtune.training.finite import largest_weight, require_finite
 from seqtune.training.model import Loaded, in_dtype, published_dtype, save
 from seqtune.training.outcome import Training
 from seqtune.training.settings import TINY, TrainSettings
@@ -21,18 +22,26 @@ def save_training(loaded: Loaded, settings: TrainSettings, training: Training, e
         name: getattr(training, name)
         for name in ("parameters", "trained_parameters", "rows", "unused", "split", "steps", "tokens", "trained_tokens")
     }
-    base = base_of(settings.model)
+    base, examples = base_of(settings.model), list(examples)
     card = model_card(settings, figures, examples, training.losses)
     if settings.merge:
-        save(loaded, training.out / "adapter")
+        save(loaded, training.out / "adapter", card=model_card(_unmerged(settings), figures, examples, training.losses))
         merged = merge_adapter(base, training.out / "adapter")
         merged.generation_config = loaded.model.generation_config
         loaded = Loaded(merged, loaded.tokenizer)
     if settings.model != TINY and (settings.merge or not settings.adapter):
         loaded = in_dtype(loaded, published_dtype(base))
+    # The precision that it was published in may have less room: 16 bits without bfloat16's hold no 70,000.
+    whole = loaded.weights or dict(loaded.model.named_parameters())
+    require_finite("trained weights", largest_weight(whole.values()), "at the end", settings.learning_rate)
     save(loaded, training.model, card=card)
     if settings.push:
         push(training.model, settings.push)
+
+
+def _unmerged(settings: TrainSettings) -> TrainSettings:
+    """As if the adapter were all that is saved."""
+    return settings.model_copy(update={"merge": False})
 
 
 def require_token(repository: str) -> None:

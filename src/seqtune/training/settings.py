@@ -20,6 +20,7 @@ Count = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seed = Annotated[int, Field(ge=0, lt=1 << 32)]  # as NumPy takes them
 Adapter = Literal["lora", "qlora"]
 Method = Literal["full", "lora", "qlora", "dpo", "grpo"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -85,12 +86,12 @@ class TrainSettings(Strict):
             (dpo and grpo too), and is written into its base where every weight is trained ("full").
         out: the run folder.
         method: "full" trains every weight, "lora" an adapter, "qlora" an adapter on a model in 4 bits, all of them on
-            the answers of the rows. "dpo" learns to prefer them to the same answers with a step dropped, swapped or
-            merged; "grpo" lets the model try, and rewards the share of checkable steps that are done in order. What no
-            program can check, such as a row's own task, any text does there, so a model may learn to answer that with
-            nonsense. Both go on from a model that answers already, and train an adapter where `lora` is given or the
-            model is one, else every weight. What dpo compares with is the model as this stage began, its adapter
-            included.
+            the answers of the rows. "dpo" learns to prefer them to the same answers with a step dropped, swapped,
+            merged or added (see damages); "grpo" lets the model try, and rewards the share of checkable steps that are
+            done in order. What no program can check, such as a row's own task, any text does there, so a model may
+            learn to answer that with nonsense. Both go on from a model that answers already, and train an adapter where
+            `lora` is given or the model is one, else every weight. What dpo compares with is the model as this stage
+            began, its adapter included.
         lora: the adapter, see LoraSettings; of one that is trained further only the dropout may be set anew.
         merge: write an adapter into the model's weights at the end; else the adapter is saved alone.
         template: "auto" is the model's own chat template; "alpaca", "chatml" and "tulu" are shipped, for base models.
@@ -113,7 +114,8 @@ class TrainSettings(Strict):
         order: "shuffled", or "short_chains_first": in the first epoch, rows with fewer steps come first.
         precision: "float32", "bfloat16", or "auto", which is bfloat16 on a GPU that has it.
         gradient_checkpointing: compute activations twice in place of keeping them: less memory, a third more time.
-        max_length: tokens of the longest row.
+        max_length: tokens of the longest row; by default 2048, or as many as the model has positions, if these are
+            fewer.
         too_long: what becomes of a longer one: "drop" lists it in unused.jsonl; "split" keeps its first turns that
             fit and lists it too (not with dpo and grpo); "error" stops. No answer is ever cut.
         strict: an error in place of leaving any row out.
@@ -146,7 +148,7 @@ class TrainSettings(Strict):
     merge: bool = False
     template: TemplateName = "auto"
     tokenizer: str = ""
-    seed: int = 0
+    seed: Seed = 0
     epochs: Count = 1
     max_tokens: Count | None = None
     learning_rate: Positive | None = None

@@ -89,13 +89,14 @@ def run_to_end(trainer: Any, settings: TrainSettings, checkpoint: Path | None) -
 
     Raises:
         RecipeError: a `trl` field whose value TRL looks at, and refuses, in the first step.
-        SeqtuneError: memory ran out.
+        SeqtuneError: the loss or the weights are no numbers any more, or memory ran out.
     """
     _train_in_32_bits(trainer.model)
     trainer.remove_callback(PrinterCallback)
     try:
         with no_progress_bars(), refusals_told(settings, (ValueError, NotImplementedError)):
             trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
+            trainer.require_finite()  # what is logged is the loss before the last update
     except RuntimeError as error:  # torch.OutOfMemoryError is one; on the CPU there is no name for it
         if isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error):
             raise _out_of_memory(error, settings) from None
