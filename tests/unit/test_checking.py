@@ -1,15 +1,25 @@
 """Checking: what a program says of an answer, a step at a time and in order."""
 
 import json
+from importlib import resources
 from itertools import permutations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqtune.building.checking import check_lines, check_steps, find_result, places_of_lines, share_in_order
+import seqtune
+from seqtune.building.checking import (
+    check_lines,
+    check_steps,
+    find_result,
+    places_of_lines,
+    readings_of,
+    share_in_order,
+)
 from seqtune.building.style import STYLES, join, marks
 from seqtune.data.example import Step
+from seqtune.data.reader import read
 
 
 def steps_of(style="labelled"):
@@ -200,3 +210,137 @@ def test_a_result_beside_what_models_really_write_is_found(shared, form):
     ]
     for step in (COUNT, REVERSED, FIRST):
         assert all(find_result(step, form.format(text=text, result=step.expected)).done for text in rows)
+
+
+# --- results of several lines
+
+
+BLOCK = "a green tree\nred\nand so on"
+REPEAT = Step("repeat the input", BLOCK, "before", "repeat")
+BLOCKS = [
+    "{}",
+    "Here it is:\n{}",
+    "Here it is:\n\n{}\n\nThat is all.",
+    "Repeated:\n{}\nWord count: 6",
+    "1. {}\n2. 6",
+    "```\n{}\n```",
+]
+
+
+@pytest.mark.parametrize("form", BLOCKS)
+def test_a_result_of_several_lines_is_found_as_a_block(form):
+    assert find_result(REPEAT, form.format(BLOCK)).done
+    assert find_result(REPEAT, form.format(BLOCK), given=BLOCK).done
+    assert not find_result(REPEAT, form.format(BLOCK.replace("red", "blue"))).done
+    assert not find_result(REPEAT, form.format(BLOCK.replace("\nred", ""))).done
+
+
+def test_a_block_within_a_longer_list_is_no_result_nor_is_one_of_many_blocks():
+    lines = BLOCK.splitlines()
+    assert not find_result(REPEAT, f"a first line\n{BLOCK}\na last line").done
+    every = ["\n".join(order) for order in permutations(lines)]
+    assert not find_result(REPEAT, "\n\n".join(every)).done
+    numbers = Step("extract the numbers", "3\n5", "before", "extract_numbers")
+    assert not find_result(numbers, "\n".join(map(str, range(10)))).done
+    assert not find_result(numbers, "\n\n".join([f"{n}\n{n + 2}" for n in range(9)])).done
+    assert find_result(numbers, "Numbers:\n3\n5").done
+    addresses = Step("extract the addresses", "https://a.example", "before", "extract_urls")
+    assert not find_result(addresses, "\n".join([f"https://{sign}.example" for sign in "abcdefgh"])).done
+
+
+def test_the_gold_answers_of_built_rows_do_every_step_wherever_their_results_are_looked_for(tmp_path):
+    seeds = resources.files("seqtune.data").joinpath("seeds.jsonl")
+    seqtune.build(from_=str(seeds), chain="operations", out=str(tmp_path / "rows"))
+    rows = [*read(tmp_path / "rows" / "examples.jsonl")]
+    assert sum("\n" in (step.expected or "") for row in rows for step in row.steps if step.check) > 50
+    for row in rows:
+        found = [find_result(step, row.output, given=row.input, steps=len(row.steps)) for step in row.steps]
+        assert all(one is None or one.done for one in found)
+
+
+def test_in_prose_a_quote_shows_a_result_that_it_holds_and_no_other():
+    prose = "I count the words and get 2 of them in all."
+    assert not find_result(COUNT, prose).done
+    assert find_result(COUNT, prose, quote="and get 2 of them").done
+    assert not find_result(COUNT, prose.replace("2", "3"), quote="and get 3 of them").done
+    assert not find_result(COUNT, prose, quote="I count the words").done
+    assert not find_result(COUNT, listed(range(9)), quote="2").done
+    assert not find_result(COUNT, prose, quote=" ".join(map(str, range(30)))).done
+
+
+# --- closing words, fences, and signs that nobody sees
+
+
+def best(steps, answer, text=""):
+    return max(all(one.done for one in check_steps(*way, extras=True)) for way in readings_of(steps, answer, text))
+
+
+CLOSINGS = [
+    "Let me know if you need anything else!",
+    "I hope this helps.\n\nFeel free to ask.",
+    "如果您需要其他帮助，请随时告诉我！",
+]
+
+
+@pytest.mark.parametrize("style", [style for style in STYLES if style != "plain"])
+@pytest.mark.parametrize("closing", CLOSINGS)
+def test_closing_words_leave_right_parts_right_and_wrong_ones_wrong(style, closing):
+    steps = steps_of(style)
+    assert best(steps, f"{answer_of(steps)}\n\n{closing}")
+    assert not best(steps, f"{answer_of(steps)}x\n\n{closing}")
+    assert not best(steps, f"{answer_of(steps)} {closing}")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "tree",
+        "Or it could be tree.",
+        "Perhaps it is a house, or a tree.",
+        "Or 3, or maybe 4.",
+        "It is red.\nIt is tree.",
+        "First word: tree, for sure.",
+    ],
+)
+def test_a_closing_that_holds_other_results_is_none(more):
+    steps = steps_of()
+    assert not best(steps, f"{answer_of(steps)}\n\n{more}", "house tree")
+
+
+def test_a_text_of_several_paragraphs_is_compared_whole():
+    text = "The harbour was quiet.\n\nThe ferry came late.\n\nNobody waited for it."
+    steps = (Step("repeat it", text, "before", "repeat", mark="Repeated:"),)
+    first = (Step("give the first paragraph", "The harbour was quiet.", "before", "repeat", mark="First:"),)
+    assert best(steps, f"Repeated:\n{text}\n\nI hope this helps!", text)
+    assert not best(steps, f"Repeated:\n{text.rpartition(chr(10) * 2)[0]}", text)
+    assert not best(first, f"First:\n{text}", text)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: f"```\n{text}\n```",
+        lambda text: f"Sure:\n```text\n{text}\n```\nDone as you asked me to.",
+        lambda text: text.replace(": ", "："),
+        lambda text: text.replace(" ", "\u00a0"),
+        lambda text: text.replace("e", "e\u200b"),
+        lambda text: (
+            "| Step | Result |\n|---|---|\n" + text.replace(": ", " | ").replace("\n", " |\n| ").join(["| ", " |"])
+        ),
+    ],
+)
+def test_fences_tables_and_unseen_signs_leave_results_right(change):
+    steps = steps_of()
+    assert best(steps, change(answer_of(steps)))
+    assert not best(steps, change(answer_of(steps, (0, 2, 1))))
+
+
+def test_a_sentence_that_says_the_result_counts_as_its_line():
+    said = "The result of step 1 is 2.\nThe result of step 2 is tree red.\nThe result of step 3 is red."
+    assert lines_done(said) == [True] * 3
+    assert lines_done(said.replace("is 2.", "is 3.")) == [False, True, True]
+
+
+@given(st.text(max_size=200), st.text(max_size=50))
+def test_readings_never_fail_and_begin_with_the_answer_as_it_is(answer, text):
+    assert next(iter(readings_of(steps_of(), answer, text))) == (steps_of(), answer)

@@ -12,7 +12,7 @@ from seqtune.errors import RecipeError
 from seqtune.evaluation.answers import Answer
 from seqtune.evaluation.figures import figures, measure, whole_of
 from seqtune.evaluation.headline import choose_headline
-from seqtune.evaluation.scoring import Scored, Verdict, said
+from seqtune.evaluation.scoring import Scored, Verdict, in_order, measures_of, said
 from seqtune.evaluation.statistics.measure import MANY, Measure, mean, share, wilson
 from seqtune.evaluation.suites.ifeval import MEASURES, instruction_accuracy
 
@@ -153,8 +153,71 @@ def test_a_measure_beyond_what_it_can_be_is_refused_with_the_item(name, value):
 
 @given(st.text(max_size=40).filter(lambda text: "think>" not in text), st.text(max_size=20))
 def test_what_counts_is_what_stands_after_the_thoughts(answer, thoughts):
-    thoughts = thoughts.replace("think>", "")
+    thoughts, answer = thoughts.replace("think>", ""), f"{answer}a"
     assert said(answer) == answer
     assert said(f"<think>{thoughts}</think>{answer}") == answer.strip()
     assert said(f"{thoughts}</think>\n{answer}") == answer.strip()
     assert said(f"<think>{thoughts}") == ""
+
+
+@given(st.text("\u200b\u200c\u200d\u2060\ufeff\xad\x00\x1b\u3164\u2800\ufe0f \n", min_size=1))
+def test_an_answer_of_which_no_sign_can_be_seen_is_empty(answer):
+    assert said(answer).strip() == said(f"<think>So.</think>{answer}") == ""
+
+
+@pytest.mark.parametrize(
+    "answer", ["\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\U0001f468\u200d\U0001f469", "\ufeffa\u200bb"]
+)
+def test_joiners_within_what_is_said_stay(answer):
+    assert said(answer) == answer
+
+
+# --- steps that could not be told
+
+
+def test_steps_that_could_not_be_told_widen_the_share_and_leave_no_headline():
+    items = [item_of(i) for i in range(4)]
+    scored = [Scored(item.id, "", {"soft": 1.0}, (Verdict(1, "c", True), Verdict(2, "", None))) for item in items]
+    lines = figures(items, answers_of(items), scored)
+    soft = whole_of(lines).measures["soft"]
+    assert (soft.value, soft.worst, soft.best, soft.coverage, soft.partly) == (1.0, 0.5, 1.0, 0.0, 4)
+    assert "only 0 of 4 items could be scored in all their steps" in choose_headline("soft", lines).refused
+
+
+@given(st.lists(st.lists(st.sampled_from([True, False, None]), min_size=1, max_size=4), min_size=1, max_size=8))
+def test_the_share_lies_within_its_bounds_whatever_the_open_steps_are(rows):
+    items = [item_of(i, len(row)) for i, row in enumerate(rows)]
+    scored = [
+        Scored(item.id, "", measures_of(row), tuple([Verdict(i, "c", one) for i, one in enumerate(row, 1)]))
+        for item, row in zip(items, rows, strict=True)
+    ]
+    found = whole_of(figures(items, answers_of(items), scored)).measures["soft"]
+    for filled in (False, True):
+        share = sum(sum(filled if one is None else one for one in row) / len(row) for row in rows) / len(rows)
+        assert (found.worst if not filled else found.best) == pytest.approx(share)
+    assert (found.coverage == 1.0) == all(None not in row for row in rows)
+
+
+def test_what_has_no_order_is_no_item_of_its_figure_and_what_is_told_nowhere_is_unscored():
+    one, two, part, tie, none = [item_of(i, steps) for i, steps in enumerate((1, 2, 2, 2, 2))]
+    both = (Verdict(1, "c", True, "a"), Verdict(2, "c", True, "b"))
+    scored = [
+        Scored(one.id, "", {"order": None}, both[:1]),
+        Scored(two.id, "", {"order": 1.0}, both),
+        Scored(part.id, "", {"order": None}, (both[0], Verdict(2, "c", False))),
+        Scored(tie.id, "", {"order": None}, both),
+    ]
+    items = [one, two, part, tie, none]
+    found = whole_of(figures(items, answers_of(items), scored)).measures["order"]
+    assert (found.of, found.unscored) == (1, 2)
+
+
+def test_steps_in_one_place_tell_no_order():
+    assert [in_order(places) for places in ([0, 0], [0, 0, 1], [0, None], [0, 1], [1, 0], [2, 0, 0])] == [
+        None,
+        None,
+        None,
+        1.0,
+        0.0,
+        0.0,
+    ]

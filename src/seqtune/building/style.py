@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Literal, get_args
 
 Style = Literal["labelled", "numbered", "steps", "plain"]
 STYLES: tuple[Style, ...] = get_args(Style)
+
+_BLANK = re.compile(r"[^\S\r\n]")
+_FENCE = re.compile(r"\s*`{3,}\w*\s*")
+_ROW = re.compile(r"\s*\|(.+)\|\s*")
+
+# What shows nothing and yet is called a letter, a mark or a symbol: fillers of Hangul, an empty Braille cell, joiners.
+_UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {chr(at) for at in range(0xFE00, 0xFE10)}
 
 
 def marks(style: Style, labels: Sequence[str]) -> list[str]:
@@ -74,6 +83,32 @@ def _find_mark(text: str, mark: str, start: int) -> int:
             return at + 1
         at = text.find("\n" + mark, at + 1)
     return -1
+
+
+def visible(text: str) -> str:
+    """The text without the signs that show nothing: to compare texts, or to tell whether there is anything.
+
+    Never to be shown or sent instead of the text: joiners are parts of words in Persian and Hindi, and of emoji.
+    """
+    return text.translate({ord(sign): None for sign in set(text) if not sign.isspace() and _is_unseen(sign)})
+
+
+def legible(text: str) -> str:
+    """The text with plain blanks and colons, without unseen signs and fences; a row of a table as "label: result"."""
+    lines = ["" if _FENCE.fullmatch(line) else _untabled(line) for line in visible(text).splitlines()]
+    return _BLANK.sub(" ", "\n".join(lines).replace("：", ": "))
+
+
+def _untabled(line: str) -> str:
+    row = _ROW.fullmatch(line)
+    if not row:
+        return line
+    *names, result = [cell.strip(" *`") for cell in row[1].split("|")]
+    return "" if not result.strip("-: ") else f"{' '.join(names).rstrip(':')}: {result}" if names else result
+
+
+def _is_unseen(sign: str) -> bool:
+    return unicodedata.category(sign) in ("Cc", "Cf") or sign in _UNSEEN
 
 
 def _split_plain(answer: str, count: int) -> list[str | None]:

@@ -15,6 +15,7 @@ from seqtune.evaluation.suite import ASIDE, GROUP
 
 QUALITY = (1.0, 5.0)  # what `quality` runs from and to
 SHARE = (0.0, 1.0)  # what every other measure runs from and to
+JUDGE = "judge"  # the check of a step that a judge was asked of
 ALL = "all"  # what the figures of a whole suite are called; a split may be called so too
 
 
@@ -103,7 +104,7 @@ def _figures(
         group=group,
         steps=steps,
         items=len(items),
-        measures={name: measure(name, [_value(one, name) for one in found]) for name in names},
+        measures={name: _measure(name, found, lengths) for name in names},
         by_position=tuple([_position(rows, i) for i in range(max(map(len, rows), default=0))]),
         answered=len(given),
         cut=sum(answer.cut for answer in given),
@@ -123,6 +124,37 @@ def _rows(found: Sequence[Scored], lengths: Mapping[str, int]) -> list[list[bool
         return []
     usual = judged.pop() if len(judged) == 1 else 0
     return [[verdict.done for verdict in one.steps] or [None] * (lengths.get(one.item) or usual) for one in found]
+
+
+def _measure(name: str, found: Sequence[Scored], lengths: Mapping[str, int]) -> Measure:
+    if name == "order":
+        return measure(name, [_value(one, name) for one in found if _has_order(one, lengths.get(one.item))])
+    made = measure(name, [_value(one, name) for one in found])
+    return _with_open_steps(made, found) if name == "soft" else made
+
+
+def _has_order(one: Scored, steps: int | None) -> bool:
+    """Whether there is an order to tell: not of an item with one step, nor of an answer with one part."""
+    if one.measures.get("order") is not None or not one.steps:
+        return steps != 1
+    return sum(step.found is not None and (step.done is True or step.check != JUDGE) for step in one.steps) > 1
+
+
+def _with_open_steps(made: Measure, found: Sequence[Scored]) -> Measure:
+    """The share of steps with the bounds that steps of which nothing could be told leave it."""
+    rows = [[step.done for step in one.steps] for one in found if one.measures.get("soft") is not None]
+    partly = [row for row in rows if None in row]
+    if not partly or made.worst is None or made.best is None:
+        return made
+    items = made.of + made.unscored
+    told = [
+        (row.count(True) / len(row), row.count(True) / (len(row) - row.count(None)), 1 - row.count(False) / len(row))
+        for row in partly
+    ]
+    down, up = sum(share - low for low, share, _ in told), sum(high - share for _, share, high in told)
+    return msgspec.structs.replace(
+        made, partly=len(partly), worst=max(0.0, made.worst - down / items), best=min(1.0, made.best + up / items)
+    )
 
 
 def _ends(name: str) -> tuple[float, float]:

@@ -42,8 +42,9 @@ def choose_headline(measure: str, lines: Sequence[Figures]) -> Headline:
         return Headline(name, figure, f"{which}, so of {name} nothing is known")
     if figure.coverage >= ENOUGH:
         return Headline(name, figure)
+    scored = "scored in all their steps" if figure.partly else "scored"
     bounds = f"it lies between {figure.worst:.1%} and {figure.best:.1%}" if name != "quality" else "it is not known"
     return Headline(
-        name, figure, f"only {figure.of:,} of {figure.of + figure.unscored:,} items could be scored "
+        name, figure, f"only {figure.of - figure.partly:,} of {figure.of + figure.unscored:,} items could be {scored} "
         f"({figure.coverage:.1%}, at least {ENOUGH:.0%} are needed), so of {name} is only known that {bounds}",
     )  # fmt: skip

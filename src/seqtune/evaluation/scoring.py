@@ -9,10 +9,11 @@ import msgspec
 import xxhash
 
 from seqtune.building import style
-from seqtune.building.checking import check_lines, check_steps, places_of_lines
+from seqtune.building.checking import Checked, check_lines, check_steps, places_of_lines, readings_of
 from seqtune.building.gold import same_text
 from seqtune.building.parsing import after_thinking
-from seqtune.data.example import Example
+from seqtune.building.style import visible
+from seqtune.data.example import Example, Step
 from seqtune.errors import RecipeError
 from seqtune.evaluation.answers import Answer
 from seqtune.evaluation.statistics.measure import Measure
@@ -74,9 +75,12 @@ class Findings(msgspec.Struct, frozen=True):
 def said(text: str) -> str:
     """What of an answer counts: the text after the thoughts, and all of one without thoughts, as it is.
 
-    A right result that stands in the thoughts only was never given; where they do not end, nothing was said.
+    A right result that stands in the thoughts only was never given; where they do not end, nothing was said, nor where
+    no sign of it can be seen.
     """
-    return after_thinking(text) if "<think>" in text or "</think>" in text else text
+    spoken = after_thinking(text) if "<think>" in text or "</think>" in text else text
+    seen = visible(spoken)
+    return spoken if seen == spoken or seen.strip() else ""
 
 
 Scorer = Callable[[Example, str], Findings]
@@ -139,12 +143,11 @@ def score_steps(item: Example, text: str) -> Findings:
 
     A step counts only after the one before it; `order` says whether the parts that are there stand in their order. In
     an answer without any of the steps' marks, which a model may not know, lines that hold the right results count, if
-    there are about as many as steps; so they do for `order`. More parts than were asked for only cost `exact`.
+    there are about as many as steps; so they do for `order`. More parts than were asked for only cost `exact`, and so
+    do closing words in a paragraph of their own, a fence, and signs that nobody sees.
     """
-    places = style.places(text, [step.mark for step in item.steps])
-    shown = any(place is not None for place in places)
-    marked = shown or not any(step.mark for step in item.steps)
-    checked = check_steps(item.steps, text, extras=True) if marked else check_lines(item.steps, text)
+    ways = [_check(steps, reading) for steps, reading in readings_of(item.steps, text, item.input)]
+    checked, places = max(ways, key=lambda way: sum(one.done is True for one in way[0]))
     verdicts = tuple(
         [
             Verdict(place, step.check, found.done, found.part, step.expected, text=step.text)
@@ -152,8 +155,17 @@ def score_steps(item: Example, text: str) -> Findings:
         ]
     )
     measures = measures_of([verdict.done for verdict in verdicts])
-    measures["order"] = in_order(places if shown else places_of_lines(item.steps, text))
+    measures["order"] = in_order(places)
     return Findings({"exact": float(same_text(text, item.output)), **measures}, verdicts)
+
+
+def _check(steps: Sequence[Step], text: str) -> tuple[Sequence[Checked], Sequence[int | None]]:
+    """What a text does of its steps, and where each stands in it."""
+    places = style.places(text, [step.mark for step in steps])
+    if any(place is not None for place in places):
+        return check_steps(steps, text, extras=True), places
+    found = [check_lines(steps, text)] if any(step.mark for step in steps) else [check_steps(steps, text)]
+    return found[0], places_of_lines(steps, text)
 
 
 def measures_of(done: Sequence[bool | None]) -> dict[str, float | None]:
@@ -175,9 +187,14 @@ def measures_of(done: Sequence[bool | None]) -> dict[str, float | None]:
 
 
 def in_order(places: Sequence[int | None]) -> float | None:
-    """1 where what was found stands in the order of the steps, 0 where not; None where less than two were found."""
+    """1 where what was found stands in the order of the steps, 0 where not; None where less than two were found.
+
+    None too where two stand in one place, and nothing in a wrong one: that tells no order.
+    """
     found = [place for place in places if place is not None]
-    return float(found == sorted(found)) if len(found) > 1 else None
+    if found != sorted(found):
+        return 0.0
+    return 1.0 if len(found) > 1 and len({*found}) == len(found) else None
 
 
 def score_suite(suite: Suite, answers: Mapping[str, Answer]) -> list[Scored]:

@@ -186,11 +186,17 @@ def figures() -> Metric:
 
 
 def _merged(scores: Sequence[SampleScore]) -> list[Scored]:
-    """What was said of each item; of one that was asked several times (epochs), the mean of what was told."""
+    """What was said of each item; of one asked several times (epochs), the mean of what was told and its last steps."""
     found: dict[str, list[Mapping[str, float | None]]] = {}
+    steps: dict[str, tuple[Verdict, ...]] = {}
     for one in scores:
         found.setdefault(str(one.sample_id), []).append(_measures(one.score))
-    return [Scored(item, measures=_mean(said)) for item, said in found.items()]
+        steps[str(one.sample_id)] = _verdicts(one.score)
+    return [Scored(item, measures=_mean(said), steps=steps[item]) for item, said in found.items()]
+
+
+def _verdicts(score: Score) -> tuple[Verdict, ...]:
+    return msgspec.convert((score.metadata or {}).get("steps", ()), tuple[Verdict, ...])
 
 
 def _measures(score: Score) -> dict[str, float | None]:

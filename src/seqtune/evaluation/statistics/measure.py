@@ -20,8 +20,11 @@ class Measure(msgspec.Struct, frozen=True):
         value: done / of, or None where nothing was scored.
         low, high: the ends of the 95 % interval of the true value.
         unscored: items of which it could not be told.
-        worst, best: the value if all unscored ones were as bad, or as good, as can be; None where there are no items.
-        coverage: share of the items that were scored; of no items, 1. It follows from the others, whatever is given.
+        worst, best: the value if all that could not be told were as bad, or as good, as can be; None where there are no
+            items.
+        coverage: share of the items that were wholly scored; of no items, 1. It follows from the others, whatever is
+            given.
+        partly: items that were scored by a part of their steps, because the others could not be told.
     """
 
     done: float
@@ -33,10 +36,11 @@ class Measure(msgspec.Struct, frozen=True):
     worst: float | None = None
     best: float | None = None
     coverage: float = 1.0
+    partly: int = 0
 
     def __post_init__(self) -> None:
         items = self.of + self.unscored
-        msgspec.structs.force_setattr(self, "coverage", self.of / items if items else 1.0)
+        msgspec.structs.force_setattr(self, "coverage", (self.of - self.partly) / items if items else 1.0)
 
 
 def mean_of(values: Sequence[float | None], lowest: float = 0.0, highest: float = 1.0) -> Measure:

@@ -39,8 +39,18 @@ END = 'Write its letter after "Answer:".'
 
 _CHOICE = re.compile(r"^[ \t]*\(?([A-H])[.):][ \t]*(\S[^\n]*)$", re.MULTILINE)
 _LETTER = re.compile(
-    r"\W*(?:(?:option|choice|letter)\W+)?([A-H])(?:\W*\Z|\s*[).:\]*–—-]|,?\s+(?:because|since|as|is)\b)", re.IGNORECASE
+    r"\W*(?:(?:option|choice|letter)\W+)?([A-H])(?:\W*\Z|\s*[).:\]*–—-]|,?\s+(?:because|since|as|is)\b"
+    r"(?!\s+(?:not|wrong|incorrect|false)\b))",
+    re.IGNORECASE,
 )
+# "A is wrong, so B", "I think it is a bench", "\boxed{\text{B}}"
+_AFTER_SO = re.compile(r"\b(?:so|thus|hence|therefore)\b[\s,]*(.+)\Z", re.IGNORECASE)
+_OPENING = re.compile(
+    r"\A(?:\W*\b(?:i (?:think|believe|guess|choose|pick|say)|that|it(?: is|['’]s| would be| must be|)"
+    r"|(?:the|my) (?:best |correct |right )?(?:answer|choice|option) is)\b)+\s*:?",
+    re.IGNORECASE,
+)
+_LATEX = re.compile(r"\\[a-z]+\{([^{}]*)\}")
 
 
 @suite("commonsense_qa")
@@ -145,7 +155,14 @@ def _gold(stem: str, choices: dict[str, str], answers: Sequence[str], part: str)
 
 
 def chosen(answer: str, choices: Mapping[str, str]) -> str | None:
-    """The letter of the choice that an answer names: "C", "(c) a bench", "a bench"; None where it names none."""
+    """The letter of the choice that an answer names: "C", "(c) a bench", "I think it is a bench"; None for none."""
+    answer = _LATEX.sub(r"\1", _LATEX.sub(r"\1", answer))
+    after = _AFTER_SO.search(answer)
+    ways = [answer, _OPENING.sub("", answer), *([_OPENING.sub("", after[1])] if after else [])]
+    return next((letter for way in ways if (letter := _named(way, choices))), None)
+
+
+def _named(answer: str, choices: Mapping[str, str]) -> str | None:
     said = plain_words(answer)
     for letter, text in choices.items():
         if said and said in (plain_words(text), plain_words(f"{letter} {text}")):

@@ -23,6 +23,11 @@ _LEAD = re.compile(
     r"\A[^\n:：.]{0,120}\b(?:translat|context|question|input|repeat|english)[^\n:：.]{0,120}[:：]", re.IGNORECASE
 )
 _NOTE = re.compile(r"^[ \t*_(\[]*note\b[*_]*[:：]", re.IGNORECASE | re.MULTILINE)
+# 'Answer: The answer is four.', 'Answer: "four" (from the context)'
+_AGAIN = re.compile(
+    rf"\A(?:the|my)\s+(?:\w+\s+)?(?:answer|result){_TO_WHAT}\s+is\b{_NO_ANSWER}[:：]?\s*", re.IGNORECASE
+)
+_REMARK = re.compile(r"[\"”»“]\s*[.,]?\s*\((?:from|as|based|in|according|taken|found|see)\b[^()]*\)\W*\Z", re.I)
 _QUOTES = "\"'“”„«»‘’`*_ \t\r\n"
 
 
@@ -51,7 +56,7 @@ def parts(text: str) -> Parts:
     before, behind = text[: found.start()], text[found.end() :].lstrip(_QUOTES)
     line, _, rest = behind.partition("\n")
     step = _without_lead(_without_stub(before))
-    answer = line.strip(_QUOTES)
+    answer = _REMARK.sub("", _AGAIN.sub("", line)).strip(_QUOTES)
     if step:
         return Parts(step, answer, True if answer else None, True)
     later = _without_lead(rest.strip())
