@@ -13,6 +13,7 @@ from seqtune.building.gold import Skip
 from seqtune.data.example import Example, Image, Step
 from seqtune.data.reader import read
 from seqtune.data.writer import write
+from seqtune.errors import TeacherError
 from seqtune.evaluation.run import evaluate
 from seqtune.evaluation.suites.generated_chains import chains
 
@@ -125,6 +126,34 @@ def test_whatever_the_judge_says_empty_copied_and_injected_answers_do_no_step(tm
     strict = found.figures[-1].measures["strict"]
     assert strict.done == 0
     assert found.answered == len(rows)
+    assert any("100% of what the judge called done" in note for note in found.notes) == (judge == "always_yes")
+
+
+def test_in_the_original_form_too_what_says_nothing_follows_nothing_and_is_told(tmp_path, mock_server):
+    server, asked = mock_server("--rule", f"{REHEARSAL}:always_yes"), "Name a bird. Then say what it eats."
+    texts = ["[[Yes, 5]]", "", asked, "\u200b", "I must decline.", "The gull, which eats fish."]
+    rows = [{"id": place, "prompt": f"{asked}", "response": text} for place, text in enumerate(texts)]
+    (tmp_path / "r.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    judged = {"judge": f"{server.url}#judge", "form": "original", "out": tmp_path / "out"}
+    found = evaluate(suite="prompts", responses=tmp_path / "r.jsonl", **judged)
+    following = found.figures[-1].measures["following"]
+    assert (following.done, following.of, server.stats()["requests"]) == (1, 6, 1)
+    assert any(note.startswith("5 answers follow nothing") for note in found.notes)
+
+
+@pytest.mark.parametrize("role", ["model", "judge"])
+def test_who_is_not_found_at_the_address_is_not_asked_for_every_item(tmp_path, mock_server, role):
+    server = mock_server("--rule", f"{REHEARSAL}:answer")
+    rows = [{"prompt": f"Name bird {i}. Then say what it eats.", "response": "The gull, fish."} for i in range(40)]
+    (tmp_path / "r.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    given = {
+        "model": {"suite": "chains", "model": f"{server.url}/nowhere#mock"},
+        "judge": {"suite": "prompts", "responses": tmp_path / "r.jsonl", "judge": f"{server.url}/nowhere#judge"},
+    }
+    more = {"form": "original"} if role == "judge" else {}
+    with pytest.raises(TeacherError, match="404: Not Found") as caught:
+        evaluate(out=tmp_path / "out", **given[role], **more)
+    assert "the model's name after the '#'" in caught.value.fix
 
 
 def test_nobody_at_the_address_is_said_and_nothing_is_scored(tmp_path, items):

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from tiny_model import save_letters
 
+from seqtune import console
 from seqtune.data.example import prompt_text
 from seqtune.errors import DataError, RecipeError, RunFolderError
 from seqtune.evaluation.answers import Answer
@@ -144,6 +145,27 @@ def test_a_task_that_cannot_be_had_is_named_with_what_to_do(harness, model, tmp_
     assert "HF_HOME" in caught.value.fix
     assert "--data" in caught.value.fix
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_came_to_nothing_can_be_taken_and_nothing_is_printed_beside_json(
+    harness, model, data, tmp_path, capfd
+):
+    def tried(**options):
+        options = {"limit": 2, "chat_template": False, **options}
+        return evaluate_by_harness(model, "lm_eval:arc_easy", tmp_path / "out", options, overwrite=False)
+
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RecipeError):
+        tried(data=str(tmp_path / "empty"))
+    capfd.readouterr()
+    console.set_mode(json=True)
+    try:
+        assert tried(data=str(data)).items == 2
+    finally:
+        console.set_mode()
+    assert capfd.readouterr() == ("", "")
+    with pytest.raises(RunFolderError):
+        tried(data=str(data), limit=1)
 
 
 def test_models_that_only_seqtune_can_ask_are_refused(harness, data, tmp_path):

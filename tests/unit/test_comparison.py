@@ -140,6 +140,18 @@ def test_positions_are_those_of_items_with_two_steps_or_more(tmp_path):
     assert [(one.value, one.of) for one in found] == [(1.0, 6), (0.0, 6), (0.0, 3)]
 
 
+def test_positions_are_shares_of_the_items_that_all_runs_were_judged_on(tmp_path):
+    items = [item_of(i) for i in range(6)]
+    one = write_run(tmp_path / "one", items, [scored_of(item, ALL) for item in items])
+    verdicts = [scored_of(item, ALL if i == 5 else NONE) for i, item in enumerate(items)]
+    two = write_run(tmp_path / "two", items, verdicts[:4])
+    found = compare([one, two])
+    assert [[(each.value, each.of) for each in run.by_position] for run in found.runs] == [
+        [(1.0, 4), (1.0, 4)],
+        [(0.0, 4), (0.0, 4)],
+    ]
+
+
 # --- which verdicts count
 
 
@@ -322,6 +334,17 @@ def test_a_judge_is_asked_in_both_orders_and_only_once(tmp_path):
 
 asked = []
 COUNTING = f"scripted:{__name__}:counting"
+
+
+def always_first(_request):
+    return "[[A]]"
+
+
+def test_a_judge_that_goes_by_the_place_is_told(tmp_path):
+    runs = pair_runs(tmp_path, [["a"] * 3, ["b"] * 3])
+    found = prefer(runs, judge=f"scripted:{__name__}:always_first", out=tmp_path / "p")
+    [note] = found.notes
+    assert "0.0% of the pairs with two" in note
 
 
 def counting(request):

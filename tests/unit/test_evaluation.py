@@ -501,3 +501,29 @@ def test_chains_of_up_to_ten_steps_can_be_drawn_and_their_right_answers_are_righ
             assert find_operation(step.check).run(text) == step.expected
             text = step.expected
         assert score_steps(item, item.output).measures["strict"] == 1.0
+
+
+# --- what may stand around the answer
+
+
+def test_closing_words_and_fences_cost_only_the_exact_answer():
+    for item in chains((1, 2, 3), per_length=5).items:
+        for form in (
+            "{}\n\nLet me know if you need anything else!",
+            "```\n{}\n```",
+            "Sure:\n```\n{}\n```\n\nI hope this helps.",
+        ):
+            found = score_steps(item, form.format(item.output))
+            assert (found.measures["strict"], found.measures["soft"], found.measures["exact"]) == (1.0, 1.0, 0.0)
+            assert score_steps(item, form.format(f"{item.output}x")).measures["strict"] == 0.0
+
+
+def test_of_two_answers_to_a_step_none_counts():
+    item = chains((3,), per_length=1).items[0]
+    last = item.steps[-1]
+    for more in (item.input, f"{last.mark} {item.input}", f"Or it could be {item.input}."):
+        assert (
+            score_steps(item, f"{item.output.replace(last.expected, item.input)}\n\n{last.expected}").measures["strict"]
+            == 0
+        )
+        assert score_steps(item, f"{item.output}\n\n{more}").measures["strict"] == 0

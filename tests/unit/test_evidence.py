@@ -45,6 +45,31 @@ def test_a_short_quote_must_be_words_and_in_a_long_answer_all_of_a_line(quote, a
     assert supported(quote, answer) is found
 
 
+TOLD = (
+    "People first walked on the Moon in 1969, sent there by the USA.一九六九年，人类登月。 Été, so they say, was hot. "
+    * 4
+)
+
+
+@pytest.mark.parametrize("quote", ["1969", "the USA", "Moon", '"walked"', "人类", "été", "in 1969, sent"])
+def test_a_few_words_of_substance_are_enough_in_a_long_answer(quote):
+    assert len(TOLD) > LONG
+    assert supported(quote, TOLD)
+
+
+@pytest.mark.parametrize(
+    "quote", ["the", "on the", "1", "a", "by", ",", ".", "年", "té", "96", "oon", "done", "all of it"]
+)
+def test_what_any_long_answer_may_hold_by_chance_shows_nothing(quote):
+    assert not supported(quote, f"{TOLD} All of it is done by 1 of them.")
+
+
+def test_lines_that_are_quoted_with_strokes_between_them_must_stand_in_their_order():
+    assert supported("The three towns are Arles / Their common river", ANSWER)
+    assert not supported("Their common river / The three towns are Arles", ANSWER)
+    assert not supported("The three towns are Arles / Their common mountain", ANSWER)
+
+
 @given(st.text(min_size=1), st.text(), st.text())
 def test_what_is_copied_letter_for_letter_is_found(quote, before, after):
     assume(

@@ -125,7 +125,8 @@ def test_a_judge_that_always_says_yes_fails_on_what_is_left_out(tmp_path):
     done = check(rehearsal.always_yes, tmp_path, form="original")
     assert done.qualification["sensitivity"].value == 1
     assert done.qualification["specificity:drop_step"].value == 0
-    assert {"specificity:drop_step", "specificity:copy_prompt", "injected_success"} <= reasons(done)
+    assert {"specificity:drop_step", "injected_success"} <= reasons(done)
+    assert done.qualification["specificity:copy_prompt"].value == 1, "the form itself sees through that"
 
 
 def test_a_judge_that_quotes_anything_fails_on_what_is_left_out_and_on_order(tmp_path):
@@ -316,8 +317,14 @@ def test_bars_can_be_set_and_unknown_ones_are_refused(tmp_path):
     assert check(rehearsal.always_yes, tmp_path, thresholds=every, form="original").qualification.passed
 
 
+def test_right_answers_are_as_many_as_was_said_whatever_the_limit_of_pairs(tmp_path):
+    said = check(knowing, tmp_path / "said", items=6, limit=3).qualification
+    unsaid = check(knowing, tmp_path / "unsaid", items=None, limit=3).qualification
+    assert (said["sensitivity"].of, unsaid["sensitivity"].of) == (6, 3)
+
+
 def test_too_few_items_pass_nobody(tmp_path):
-    done = check(knowing, tmp_path, limit=10)
+    done = check(knowing, tmp_path, items=10)
     assert any("measured on 10 only" in reason for reason in done.qualification.reasons)
 
 

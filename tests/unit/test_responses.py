@@ -168,6 +168,7 @@ def test_rows_with_neither_id_nor_prompt_are_scored_by_their_place_and_this_is_s
     found, notes = matched(given_rows(*[{"note": "x"}] * 6), ITEMS)
     assert found == [f"answer {i}" for i in range(6)]
     assert notes == ["the answers have neither ids nor prompts: they were put to the suite's items in order"]
+    assert matched(given_rows(*[{"note": "x"}] * 6), ITEMS, from_rows=True) == (found, notes)
     with pytest.raises(DataError):
         match(given_rows(*[{"note": "x"}] * 5), ITEMS, from_rows=False)
 

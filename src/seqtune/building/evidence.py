@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 from rapidfuzz import fuzz
 
 NEAR = 90.0  # per cent of rapidfuzz's partial ratio: a letter or a mark changed in copying, not a word of substance
 SHORT = 12  # characters; a shorter quote must be there exactly and as words: anything short is near to something
-LONG = 200  # characters of an answer, in which a word or two stand anywhere ("the"): there they must be all of a line
+LONG = 200  # characters of an answer, in which "the" or "1" stand somewhere: there they must be all of a line
 
 _BLANKS = re.compile(r"\s+")
 _CUT = re.compile(r"\s*(?:\.\.\.|…|\[\.\.\.\])\s*")
 _PLAIN = str.maketrans("“”„«»‘’‚`´–—\u00a0", "\"\"\"\"\"'''''-- ")
 _MARKUP = re.compile(r"[*_#>]+")
+_LETTER = r"[0-9a-z_\u00c0-\u052f]"  # of scripts with blanks between words; in others a few signs may say much
+_EDGE = re.compile(_LETTER)
+_WORD = re.compile(r"\w+")
+# What an invented quote may hit by chance: the words that hold sentences together, or that speak of an answer as such.
+_HOLLOW = frozenset(
+    _WORD.findall("""
+    a an the and or but nor so if then than as of in on at to by for from with without into over under about after
+    before between through up down out off is are was were be been being am do does did done has have had having can
+    could will would shall should may might must not no yes true false it its this that these those there here he
+    she they we you i me him her them us my your his our their who whom whose which what when where why how all any
+    each every both some most more less many much few other another such own same very too also just only now one
+    two three first second third last next new good well right made make say said show shown see given get use ok
+    okay sure answer answers task tasks step steps result results request response question text output input
+    complete completed finished follow followed following instruction instructions example
+    """)
+)
 
 
 def supported(quote: str, text: str) -> bool:
@@ -28,11 +45,21 @@ def supported(quote: str, text: str) -> bool:
 def find_quote(quote: str, text: str) -> tuple[tuple[int, int], ...]:
     """Where the quote stands in a text, a span for each of its pieces; empty where it is not `supported`.
 
+    Lines that are quoted as "one / two" are pieces too, where they stand in this order.
+
     Returns:
         Spans of characters in `plain(text)`, each the first place that holds the piece, or the likest one.
     """
-    pieces = [plain(piece).strip("\"' ") for piece in _CUT.split(quote)]
-    spans = [_found(piece, text) for piece in pieces if piece]
+    spans = _spans(_CUT.split(quote), text)
+    if not spans and " / " in quote:
+        lines = _spans(quote.split(" / "), text)
+        return lines if [*lines] == sorted(lines) else ()
+    return spans
+
+
+def _spans(pieces: Sequence[str], text: str) -> tuple[tuple[int, int], ...]:
+    """Where each of the pieces stands; empty where one of them does not."""
+    spans = [_found(piece, text) for piece in (plain(piece).strip("\"' ") for piece in pieces) if piece]
     return () if None in spans else tuple([span for span in spans if span])
 
 
@@ -41,12 +68,17 @@ def _found(piece: str, text: str) -> tuple[int, int] | None:
     exact = whole.find(piece)
     if len(piece) >= SHORT:
         return _span(exact, piece) if exact >= 0 else _near(piece, whole)
-    if not piece.isascii():  # a few signs may say much, and scripts without blanks have no words to look for
-        return _span(exact, piece)
-    if len(whole) >= LONG:
+    if len(whole) >= LONG and not _tells(piece):
         return _as_value(piece, text, whole)
-    word = re.search(rf"(?<!\w){re.escape(piece)}(?!\w)", whole)  # "3" does not stand in "13"
+    if not _EDGE.search(piece):
+        return _span(exact, piece)
+    word = re.search(rf"(?<!{_LETTER}){re.escape(piece)}(?!{_LETTER})", whole)  # "3" does not stand in "13"
     return word.span() if word else None
+
+
+def _tells(piece: str) -> bool:
+    """Whether a word or a number stands in a short piece that no long text holds by chance: "1969", "the USA"."""
+    return any(len(word) > 1 and word not in _HOLLOW for word in _WORD.findall(piece))
 
 
 def _span(at: int, piece: str) -> tuple[int, int] | None:

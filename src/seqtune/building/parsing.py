@@ -560,17 +560,34 @@ def _number(entry: dict[str, Any]) -> int | None:
     return int(found[0]) if found else None
 
 
+_QUOTE_KEYS = ("quote", "quotes", "evidence")
+
+
 def _said(entry: dict[str, Any]) -> Said | None:
+    """What an entry says; None where its verdict is no yes or no, or its quote no text or not to be found."""
     if "done" not in entry:
         return None
-    done, quote = entry["done"], entry.get("quote")
+    done, shown = entry["done"], [key for key in _QUOTE_KEYS if key in entry]
+    quote = _quote(_first(entry, *shown))
     if isinstance(done, str):
-        done = None if _UNCLEAR.match(done) else read_yes_no(done)
+        unclear = _UNCLEAR.match(done)
+        done = None if unclear else read_yes_no(done)
+        if done is None and not unclear:
+            return None
     elif done not in (True, False, None):  # 1 and 0 are among them
         return None
-    else:
-        done = None if done is None else bool(done)
-    return Said(done, quote.strip() if isinstance(quote, str) else "")
+    if quote is None or (done and not shown):
+        return None
+    return Said(None if done is None else bool(done), quote)
+
+
+def _quote(value: object) -> str | None:
+    """A quote, or a list of them with cuts in between, so that each is looked up; None for what is none."""
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return " ... ".join(one.strip() for one in value if one.strip())
+    if value is None or isinstance(value, int | float):
+        return "" if value is None or isinstance(value, bool) else str(value)
+    return value.strip() if isinstance(value, str) else None
 
 
 # --- yes or no -------------------------------------------------------------------------------------------------------

@@ -146,7 +146,8 @@ def _gap(one: Difference) -> str:
     found, scale, digits = one.difference, *((1, 2) if one.measure == "quality" else (100, 1))
     if found.value is None or found.low is None or found.high is None:
         return "-"
-    value, low, high = (f"{scale * x:+.{digits}f}" for x in (found.value, found.low, found.high))
+    # Adding nought makes -0.0 of a rounded -0.001 a 0.0.
+    value, low, high = (f"{round(scale * x, digits) + 0.0:+.{digits}f}" for x in (found.value, found.low, found.high))
     return f"{value} ({low} to {high})"
 
 
@@ -197,7 +198,8 @@ def _chains(tax: ChainTax) -> str:
 def _points(found: Interval) -> str:
     if found.value is None or found.low is None or found.high is None:
         return "-"
-    return f"{100 * found.value:.1f} ({100 * found.low:.1f} to {100 * found.high:.1f})"
+    value, low, high = (round(100 * x, 1) + 0.0 for x in (found.value, found.low, found.high))
+    return f"{value:.1f} ({low:.1f} to {high:.1f})"
 
 
 def _show_changes(found: Comparison, most: int) -> None:
@@ -243,4 +245,6 @@ def _show_preferred(found: Preferred) -> None:
     columns = ["run", "win rate", "at equal length", "won/tied/lost", "unscored", "gain of being first", "same in both"]
     title = f"preferred to {found.against} by {found.judge}, per cent with 95 % intervals, a tie being half a win"
     console.result(console.table(title, columns, rows))
+    for note in found.notes:
+        console.note(note)
     console.result(f"{found.items:,} items, asked in both orders; everything in {found.out}")

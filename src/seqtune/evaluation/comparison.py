@@ -12,7 +12,7 @@ import msgspec
 
 from seqtune.data.example import Example, prompt_text
 from seqtune.errors import RecipeError, did_you_mean
-from seqtune.evaluation.figures import ALL, QUALITY, Figures
+from seqtune.evaluation.figures import ALL, QUALITY, Figures, figures
 from seqtune.evaluation.figures import measure as as_measure
 from seqtune.evaluation.headline import Headline
 from seqtune.evaluation.run_folders import RunFolder, check_alike, open_runs
@@ -32,7 +32,8 @@ class Compared(msgspec.Struct, frozen=True):
         folder, model, suite, judge: where it stands, who answered what, and who said what of it.
         items, answered, cut: how many there are, how many were answered, how many stopped at the token limit.
         headline: its own figure, over all that it scored; refused where that is too little.
-        by_position: share of items whose first, second, ... step is done, of items with two steps or more.
+        by_position: share of items whose first, second, ... step is done, of those with two steps or more that all runs
+            have scored.
         chain_taxes: see `Evaluation`.
     """
 
@@ -186,7 +187,7 @@ def compare(
     slices = [_slice(key, _within(key, items, steps), read, measures, seed) for key in kept]
     chosen = measures[0]
     changes = [one for run in read[1:] for one in _changes(chosen, items, steps, read[0], run)]
-    described = tuple([_compared(run) for run in read])
+    described = tuple([_compared(run, _told_by_all(items, read)) for run in read])
     ranked = sorted(changes, key=lambda one: -abs(one.after - one.before))
     return Comparison(described, chosen, tuple(slices), tuple(ranked), tuple(warnings), tuple(_notes(read)))
 
@@ -362,7 +363,14 @@ def _only(one: RunFolder, other: RunFolder, item: str) -> tuple[str, ...]:
 # --- one run
 
 
-def _compared(run: RunFolder) -> Compared:
+def _told_by_all(items: Mapping[str, Example], runs: Sequence[RunFolder]) -> list[Example]:
+    """The items whose steps all runs were judged by."""
+    return [
+        example for item, example in items.items() if all(item in run.scored and run.scored[item].steps for run in runs)
+    ]
+
+
+def _compared(run: RunFolder, common: Sequence[Example]) -> Compared:
     metrics = run.metrics
     return Compared(
         name=run.name,
@@ -374,9 +382,14 @@ def _compared(run: RunFolder) -> Compared:
         answered=metrics.answered,
         cut=sum(answer.cut for answer in run.answers.values()),
         headline=metrics.headline,
-        by_position=by_position(metrics.figures),
+        by_position=by_position(_lines(run, common)),
         chain_taxes=metrics.chain_taxes,
     )
+
+
+def _lines(run: RunFolder, items: Sequence[Example]) -> list[Figures]:
+    scored = [run.scored[item.id] for item in items]
+    return figures(items, run.answers, scored, {one.item: len(one.steps) for one in scored})
 
 
 def by_position(lines: Sequence[Figures]) -> tuple[Measure, ...]:

@@ -30,7 +30,7 @@ from seqtune.building.parsing import read_instruction
 from seqtune.building.prompting import few_shot_order, find_prompt, render, tags
 from seqtune.building.seq_instruct import GROW, step_kinds
 from seqtune.building.tasks import bare_task, split_tasks
-from seqtune.building.teaching import Line, NoAnswer, Tally, Teachers, Unreadable
+from seqtune.building.teaching import Asker, NoAnswer, Tally, Teachers, Unreadable
 from seqtune.data.example import Example
 from seqtune.data.failure import Failure
 from seqtune.data.folder import versions, working_in, write_lines, write_summary
@@ -314,27 +314,27 @@ async def _evolved(given: _Given, prompt: Example, plan: _Plan, teachers: Teache
     """The prompt after all its rounds, or after those that came to something and why the next did not."""
     row, made, unmade = prompt, list[Rewrite](), None
     for number in range(1, given.rounds + 1):
-        mode, line = draw_mode(plan.seed, prompt.id, number), Line(teachers, "build-seqeval")
-        draft = await _rewritten(row, mode, line, few_shot_order(plan.seed, prompt.id), plan.gates)
+        mode, asker = draw_mode(plan.seed, prompt.id, number), Asker(teachers, "build-seqeval")
+        draft = await _rewritten(row, mode, asker, few_shot_order(plan.seed, prompt.id), plan.gates)
         if isinstance(draft, Skip):
             unmade = Unmade(
                 given.row, number, draft.reason, draft.detail, mode, prompt.id, row.instruction, draft.draft
             )
             break
         row = structs.replace(row, instruction=draft.instruction, steps=draft.steps)
-        made.append(Rewrite(mode, draft.instruction, line.taken_keys()))
+        made.append(Rewrite(mode, draft.instruction, asker.taken_keys()))
     last = made[-1].mode if made else ""
     done = Evolved(row.instruction, len(made), last, prompt.id, prompt.instruction, tuple(made), prompt.input)
     return done, unmade
 
 
-async def _rewritten(row: Example, mode: Choice, line: Line, order: int, gates: Sequence[str]) -> Draft | Skip:
+async def _rewritten(row: Example, mode: Choice, asker: Asker, order: int, gates: Sequence[str]) -> Draft | Skip:
     """The prompt with one task more, or why the teacher's rewrite cannot be used; it is told once, and asked again."""
     prompt = render(mode, order, instruction=row.instruction, input=row.input, **tags(row.instruction, row.input))
     said = [user(prompt)]
     try:
         for _ in range(2):
-            instruction, reply = await line.ask_for(
+            instruction, reply = await asker.ask_for(
                 lambda text: read_instruction(text, row.instruction), said, stage=mode, sampling=GROW
             )
             draft = Draft(row, mode, instruction, step_kinds(row, mode, _tasks(instruction)))

@@ -173,11 +173,11 @@ def match(responses: Responses, items: Sequence[Example], *, from_rows: bool) ->
     """
     if len(items) == len(responses.rows):
         in_order = {item.id: place for place, item in enumerate(items)}
-        if from_rows and all(map(_made_of, items, responses.rows)):
-            return _answers(responses, in_order), []
         if not any(id_in(row) or _prompts(row) for row in responses.rows):
             note = "the answers have neither ids nor prompts: they were put to the suite's items in order"
             return _answers(responses, in_order), [note]
+        if from_rows and all(map(_made_of, items, responses.rows)):
+            return _answers(responses, in_order), []
     found, notes = _by_id_and_prompt(responses, items)
     return _answers(responses, found), notes
 

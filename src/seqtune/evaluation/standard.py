@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import redirect_stdout
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import xxhash
 
-from seqtune.data.folder import versions, working_in, write_summary
+from seqtune import console
+from seqtune.data.folder import SUMMARY, read_object, versions, working_in, write_summary
 from seqtune.errors import RecipeError
 from seqtune.evaluation.answers import model_name
 from seqtune.evaluation.harness import run_harness
@@ -32,6 +34,27 @@ def check_harness_options(options: Mapping[str, Any], *, settings: Iterable[str]
     """
     known = {name: one for name, one in parameters_of(run_harness).items() if name not in ("model", "tasks", "out")}
     fit_options("lm_eval", known, options, settings=settings)
+
+
+def _came_to_nothing(folder: Path) -> bool:
+    """Whether all that stands in a folder is that an evaluation began there."""
+    made = any((folder / name).exists() for name in ("answers.jsonl", "metrics.json"))
+    return read_object(folder / SUMMARY).get("command") == "eval" and not made
+
+
+@contextmanager
+def _kept_quiet() -> Iterator[None]:
+    """What the harness prints goes to standard error, and nowhere with --quiet and --json, also from what it starts."""
+    with ExitStack() as stack:
+        if not console.shows_progress():
+            null = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+            before = os.dup(2)
+            stack.callback(os.close, before)
+            stack.callback(os.dup2, before, 2)
+            os.dup2(null.fileno(), 2)
+            stack.enter_context(redirect_stderr(null))
+        stack.enter_context(redirect_stdout(sys.stderr))
+        yield
 
 
 def evaluate_by_harness(
@@ -56,7 +79,7 @@ def evaluate_by_harness(
     name = model_name(model)
     settings = {"model": name, "suite": suite, "options": dict(options)}
     fingerprint = xxhash.xxh3_128_hexdigest(msgspec.json.encode(settings, enc_hook=str))
-    with working_in(folder, "eval", fingerprint, overwrite=overwrite), redirect_stdout(sys.stderr):  # it prints
+    with working_in(folder, "eval", fingerprint, overwrite=overwrite or _came_to_nothing(folder)), _kept_quiet():
         lines = run_harness(model, tasks, out=folder, **options)
         done = Evaluation(
             out=folder,

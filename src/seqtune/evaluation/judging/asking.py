@@ -13,7 +13,7 @@ import xxhash
 from seqtune.building.loose_json import values
 from seqtune.building.parsing import after_thinking
 from seqtune.building.prompting import find_prompt, render
-from seqtune.errors import TeacherError
+from seqtune.errors import TeacherError, shorten
 from seqtune.llm.reply import Failed, Reply
 from seqtune.llm.request import Message, Request, json_schema, user
 
@@ -92,7 +92,8 @@ def _failed(ask: Judge, outcome: Failed) -> NotRead:
             f"the judge {ask.model} cannot be asked: {outcome.reason}: {outcome.detail}",
             fix=f"{outcome.fix or 'see what the server says'}; every reply is kept",
         )
-    return NotRead(f"the judge gave no reply: {outcome.reason}")
+    why = f" ({shorten(outcome.detail, 100)})" if outcome.detail else ""
+    return NotRead(f"the judge gave no reply: {outcome.reason}{why}")
 
 
 def sendable(text: str) -> str:

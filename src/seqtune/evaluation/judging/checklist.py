@@ -336,6 +336,9 @@ def steps_by_item(
 ) -> dict[str, tuple[ChecklistStep, ...]]:
     """The steps of each item, its own where the checklist has none; what an approved one leaves out is not there.
 
+    An item whose id the checklist does not know has the steps of its prompt: the id also holds what else stands in a
+    row, such as a reference.
+
     Args:
         items: of the suite.
         checklist: of the suite.
@@ -346,7 +349,9 @@ def steps_by_item(
     """
     own = {item.id: steps_of(item) for item in items if item.steps}
     known = own | {item: entry.steps for item, entry in checklist.by_item.items() if entry.steps}
-    found = {item.id: known[item.id] for item in items if item.id in known}
+    by_prompt = {entry.prompt: entry.steps for entry in checklist.entries if entry.steps}
+    of_each = {item.id: known.get(item.id) or by_prompt.get(sendable(prompt_text(item))) for item in items}
+    found = {item: steps for item, steps in of_each.items() if steps}
     missing = [item.id for item in items if item.id not in found]
     if missing and (not checklist.is_approved or len(missing) > len(found)):
         what = f"{len(missing):,} of the suite's {len(items):,} items have no steps in it, the first is {missing[0]}"

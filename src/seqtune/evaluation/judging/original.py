@@ -13,6 +13,7 @@ from seqtune.building.parsing import after_thinking
 from seqtune.building.prompting import render
 from seqtune.data.example import Example, prompt_text
 from seqtune.evaluation.judging.asking import PROMPTS, Judge, NotRead, ask_until_read, fence, sendable
+from seqtune.evaluation.judging.echoes import says_something, without_echoes
 from seqtune.evaluation.judging.identity import judge_id, key_of
 from seqtune.evaluation.judging.marks import code_for, read_marks
 from seqtune.evaluation.scoring import Scored
@@ -62,7 +63,8 @@ def original_prompt(item: Example, answer_text: str) -> tuple[str, str]:
 async def judge_original(item: Example, answer_text: str, ask: Judge, *, max_tokens: int = MAX_TOKENS) -> Scored:
     """What a judge says of an answer in the original form: `following` 0 or 1, `quality` 1 to 5.
 
-    An empty answer follows nothing; no judge is asked.
+    An answer that says nothing of substance (empty, a copy of the request, nothing but a verdict on itself or a
+    refusal) follows nothing; no judge is asked. The paper asked its judge of every answer.
 
     Args:
         item: what was asked.
@@ -74,7 +76,8 @@ async def judge_original(item: Example, answer_text: str, ask: Judge, *, max_tok
         TeacherError: this judge can never answer.
     """
     judge = judge_id("original", ask.model)
-    found = await _asked(item, answer_text, ask, max_tokens) if answer_text.strip() else Original(False, 1.0)
+    spoken = says_something(without_echoes(answer_text, item))
+    found = await _asked(item, answer_text, ask, max_tokens) if spoken else Original(False, 1.0)
     key, unscored = key_of(item, answer_text, judge), found.reason if isinstance(found, NotRead) else ""
     said = Original(None, None) if isinstance(found, NotRead) else found
     following = None if said.followed is None else float(said.followed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +19,7 @@ from seqtune.evaluation.judging.checklist import (
     steps_by_item,
     steps_of,
 )
+from seqtune.evaluation.judging.echoes import says_something, without_echoes
 from seqtune.evaluation.judging.identity import Form, judge_id, key_of
 from seqtune.evaluation.judging.original import judge_original
 from seqtune.evaluation.judging.verdicts import NOT_DOABLE, judge_checklist
@@ -28,6 +29,8 @@ from seqtune.evaluation.suite import Suite
 from seqtune.llm.asking import Teacher, each, open_teacher
 from seqtune.llm.budget import Budget
 from seqtune.llm.prices import price_of
+
+LEAST_SHOWN = 20  # steps called done, before a judge is said to invent most of its quotes
 
 
 class Judging(NamedTuple):
@@ -119,12 +122,30 @@ def judge_suite(
         notes.append(f"{len(suite.items) - len(known):,} items are not judged: the checklist leaves them out")
     if len(doable) < len(known):
         notes.append(f"{len(known) - len(doable):,} items are not judged: {NOT_DOABLE}")
-    if unsupported := sum(step.supported is False for one in scored for step in one.steps):
-        notes.append(f"{unsupported:,} times the judge called a step done with a quote that shows nothing: not done")
+    notes += [*_unsupported(scored)]
+    if how.form == "original":
+        silent = sum(not says_something(without_echoes(said(answers[item.id].text), item)) for item in waiting)
+        if silent:
+            why = "empty, or nothing but the request, a refusal or a verdict on itself"
+            notes.append(f"{silent:,} answers follow nothing ({why}): no judge was asked, the paper's was asked of all")
     if open_items := [one for one in scored if one.unscored]:
         notes.append(f"{len(open_items):,} answers are unscored, the first because {open_items[0].unscored}")
     lengths = {item: sum(step.doable for step in found) for item, found in steps.items()}
     return Judged(judge, doable, tuple(scored), lengths, tuple(notes))
+
+
+def _unsupported(scored: Sequence[Scored]) -> Iterator[str]:
+    """A note of what was called done without a quote that shows it, and of a judge that mostly does so.
+
+    The headline stays: such a judge scores next to nothing, as it should, and `strict` is not flattered by it.
+    """
+    shown = [step.supported for one in scored for step in one.steps if step.supported is not None]
+    unsupported = shown.count(False)
+    if unsupported:
+        yield f"{unsupported:,} times the judge called a step done with a quote that shows nothing: not done"
+    if len(shown) >= LEAST_SHOWN and unsupported > len(shown) / 2:
+        why = "it invents quotes, or cannot copy them, and the answers may be better than these figures"
+        yield f"{unsupported / len(shown):.0%} of what the judge called done has no quote in the answer: {why}"
 
 
 _ONE = (ChecklistStep("do what is asked"),)  # of the original form, which knows no steps

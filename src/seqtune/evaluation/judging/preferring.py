@@ -20,12 +20,15 @@ from seqtune.evaluation.headline import ENOUGH
 from seqtune.evaluation.judging.identity import judge_id, key_of
 from seqtune.evaluation.judging.pairwise import PairVerdict, as_duels, judge_pair
 from seqtune.evaluation.judging.phase import judge_budget
+from seqtune.evaluation.judging.qualification import BARS
 from seqtune.evaluation.ledger import Ledger, open_ledger
 from seqtune.evaluation.run_folders import RunFolder, check_alike, open_runs
 from seqtune.evaluation.scoring import said
 from seqtune.evaluation.statistics.win_rates import Duel, LengthControlled, WinRate, length_controlled, win_rate
 from seqtune.llm.asking import each, open_teacher
 from seqtune.llm.budget import Budget
+
+STABLE = BARS["llmbar:stability"].least or 0.0  # of the pairs, below which a judge does not pass its check either
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Preferred:
         at_equal_length: of all of them, as if all answers were of one length in characters; None without a verdict.
         refused: why none of it must be quoted; "" where it may.
         warnings: what makes the runs unlike each other, where they were compared by force.
+        notes: of runs whose pairs the judge found unlike in the two orders, so that its rates say little.
     """
 
     out: Path
@@ -51,6 +55,7 @@ class Preferred:
     at_equal_length: LengthControlled | None
     refused: str
     warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 class _Asking(NamedTuple):
@@ -188,6 +193,14 @@ def _described(
         at_equal_length=length_controlled(_known(duels, rates), first.name) if scored else None,
         refused=_refusal(rates),
         warnings=tuple(warnings),
+        notes=tuple([_unstable(rate) for rate in rates if rate.stable is not None and rate.stable < STABLE]),
+    )
+
+
+def _unstable(rate: WinRate) -> str:
+    return (
+        f"the judge names the same winner in both orders for {rate.stable:.1%} of the pairs with {rate.model}, a coin"
+        f" for half of them: under {STABLE:.0%} it goes by the place more than by the answers"
     )
 
 
@@ -215,7 +228,7 @@ def _refusal(rates: Sequence[WinRate]) -> str:
 
 def _write(done: Preferred, fingerprint: str, judge: str, runs: Sequence[RunFolder]) -> None:
     """preferences.json, and run.json, which is written last."""
-    names = ("judge", "against", "items", "rates", "at_equal_length", "refused", "warnings")
+    names = ("judge", "against", "items", "rates", "at_equal_length", "refused", "warnings", "notes")
     write_json(done.out / "preferences.json", {name: getattr(done, name) for name in names})
     settings = {"judge": judge, "runs": [str(run.folder) for run in runs]}
     told = {"command": "compare", "fingerprint": fingerprint, "finished": True, "settings": settings}

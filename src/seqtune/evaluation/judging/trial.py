@@ -103,7 +103,7 @@ def judge_check(
     *,
     out: str | Path,
     data: str | Path | None = None,
-    items: int = ITEMS,
+    items: int | None = None,
     form: Form = "checklist",
     thresholds: Mapping[str, float] | None = None,
     store: str | Path | None = None,
@@ -126,13 +126,13 @@ def judge_check(
         judge: http://127.0.0.1:8000/v1#MODEL or another spelling that `open_teacher` knows.
         out: the folder for the result.
         data: the folder of LLMBar, with Natural/dataset.json and so on.
-        items: right answers, each of which is damaged in eight ways.
+        items: right answers, each of which is damaged in eight ways; 100 by default, or `limit`.
         form: "checklist" or "original", as its figures will be quoted.
         thresholds: other numbers for the bars (see `BARS`), by name.
         store: the reply store; a file in `out` by default.
         concurrency: the most requests in flight.
         seed: other seeds give other right answers and damages.
-        limit: the most right answers, and the most pairs of each subset, for a first look.
+        limit: the most pairs of each subset, for a first look, and of right answers where `items` does not say it.
         max_cost, max_requests, price: the most US dollars and requests, and what its tokens cost.
         overwrite: take the folder whatever it holds.
         say: called with the number of answers and pairs judged so far.
@@ -144,10 +144,11 @@ def judge_check(
         TeacherError: this judge can never answer.
         BudgetSpent: the next question would go over the budget; every reply so far is kept.
     """
+    items = min(ITEMS, limit or ITEMS) if items is None else items
     if items < 1 or (limit is not None and limit < 1):
         raise RecipeError(f"items is {items} and limit {limit}", fix="give numbers above 0")
     started, folder, bars = time.perf_counter(), Path(out), choose_bars(thresholds)
-    known, left_out = known_answers(right_answers(min(items, limit or items), seed), seed)
+    known, left_out = known_answers(right_answers(items, seed), seed)
     trial = _Trial(form, known, read_pairs(data, limit) if data else (), left_out)
     spec = judge if isinstance(judge, str) else "scripted"
     settings: Settings = {"judge": spec, "form": form, "seed": seed, "items": items, "limit": limit}
@@ -323,8 +324,7 @@ def _of_pairs(pairs: Sequence[PairTold]) -> list[_Figure]:
 
 def _notes(trial: _Trial, told: Sequence[Told]) -> tuple[str, ...]:
     notes = [f"{count:,} right answers do not bear the damage {kind!r}" for kind, count in trial.left_out.items()]
-    if trial.form == "checklist":
-        notes.append("empty and wholly copied answers are told by a program: no judge is asked of them")
+    notes.append("empty and wholly copied answers are told by a program: no judge is asked of them")
     if not trial.pairs:
         notes.append("LLMBar was not given: nothing was measured of pairs, nor of what the judge says of real answers")
     if unread := [line.scored.unscored for line in told if line.scored.unscored]:

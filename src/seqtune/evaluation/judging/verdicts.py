@@ -100,7 +100,7 @@ def read_verdicts(
 
     A yes counts only where its quote stands in the answer, and not merely in what the answer repeats of the request
     or says of itself: else the step is not done, and `supported` False. A step that a program can check gets the
-    program's verdict.
+    program's verdict; where that finds the result nowhere, it looks for it in the quote of a judge who says yes.
 
     Args:
         reply: the whole reply, in JSON as models write it.
@@ -113,14 +113,12 @@ def read_verdicts(
     said = parsing.read_verdicts(_shielded(own_json(_shielded(reply), bound)), len(doable))
     if said is None:
         code = f', or not under the key "code": "{bound}"' if bound else ""
-        return NotRead(f"it does not judge each of the {len(doable)} tasks exactly once{code}")
+        what = 'exactly once, each with a "quote" that is a text and a "done" that is true or false'
+        return NotRead(f"it does not judge each of the {len(doable)} tasks {what}{code}")
     rest = without_echoes(answer, item, [step.text for step in steps])
-    judged = zip(doable, said, strict=True)
-    known = _checked(doable, answer, item)
-    return [
-        by_program or _verdict(place, step, one, answer, rest)
-        for by_program, ((place, step), one) in zip(known, judged, strict=True)
-    ]
+    by_judge = [_verdict(place, step, one, answer, rest) for (place, step), one in zip(doable, said, strict=True)]
+    known = _checked(doable, answer, item, [one.found or "" if one.done else "" for one in by_judge])
+    return [by_program or one for by_program, one in zip(known, by_judge, strict=True)]
 
 
 def _shielded(reply: str) -> str:
@@ -135,9 +133,14 @@ def _verdict(place: int, step: ChecklistStep, said: Said, answer: str, rest: str
     )
 
 
-def _checked(doable: Sequence[tuple[int, ChecklistStep]], answer: str, item: Example) -> list[Verdict | None]:
-    """The program's verdict of each step; None for one that no program can check."""
-    found = [find_result(as_step(step), answer, given=item.input, steps=len(doable)) for _, step in doable]
+def _checked(
+    doable: Sequence[tuple[int, ChecklistStep]], answer: str, item: Example, quotes: Sequence[str]
+) -> list[Verdict | None]:
+    """The program's verdict of each step, which the judge's quotes tell where to look; None where it has none."""
+    found = [
+        find_result(as_step(step), answer, given=item.input, steps=len(doable), quote=quote)
+        for (_, step), quote in zip(doable, quotes, strict=True)
+    ]
     return [
         None if one is None else _by_program(place, step, one) for (place, step), one in zip(doable, found, strict=True)
     ]
@@ -156,9 +159,9 @@ async def _judge_steps(
         return [
             Verdict(place, step.check or "judge", False, None, step.expected, text=step.text) for place, step in doable
         ]
-    known = _checked(doable, answer, item)
-    if None not in known:
-        return [one for one in known if one]
+    known = [one for one in _checked(doable, answer, item, [""] * len(doable)) if one and one.done]
+    if len(known) == len(doable):
+        return known
     prompt, bound = verdicts_prompt(item, answer, steps)
     return await ask_until_read(
         ask,
@@ -185,8 +188,8 @@ def order_of(verdicts: Sequence[Verdict], steps: Sequence[ChecklistStep], answer
     places = _places(verdicts, answer)
     pairs = [(before, step) for step, one in enumerate(steps, 1) for before in one.depends_on]
     pairs = pairs or [*pairwise(sorted(places))]
-    told = [in_order([places.get(before), places.get(step)]) for before, step in pairs]
-    return min((one for one in told if one is not None), default=None)
+    told = [in_order([places[before], places[step]]) for before, step in pairs if {before, step} <= places.keys()]
+    return 0.0 if 0.0 in told else None if None in told or not told else 1.0
 
 
 def _places(verdicts: Sequence[Verdict], answer: str) -> dict[int, int]:
