@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 PIP_ARGS ?=
 ONLY ?=
 
-.PHONY: install demo test check bench docs clean
+.PHONY: install demo test check wheel bench docs clean
 .DELETE_ON_ERROR:
 
 install: $(VENV)/.installed
@@ -32,11 +32,18 @@ check: $(VENV)/.installed-for-tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The package as its users get it: built, installed without extras into an environment of its own, and tried.
+wheel:
+	$(PYTHON) -m venv --clear $(VENV)-wheel
+	$(VENV)-wheel/bin/python -m pip wheel --quiet --disable-pip-version-check $(PIP_ARGS) --no-deps --wheel-dir $(VENV)-wheel .
+	$(VENV)-wheel/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt $(VENV)-wheel/seqtune-*.whl
+	.ci/try $(VENV)-wheel/bin
+
 bench: $(VENV)/.installed-for-tests
 	$(BIN)/python -m bench $(ONLY)
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-wheel .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 docs: install
 	$(BIN)/python docs/make_reference.py

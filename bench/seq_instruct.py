@@ -23,7 +23,7 @@ from seqtune.llm.mock import answer_by_hash
 
 ROWS = 2_000
 MANY_ROWS = 100_000
-CALLS = 3  # grow, respond, judge: one round of the default style
+CALLS = 3  # grow, respond, judge: one round of the default procedure
 IN_FLIGHT = 128
 LATENCY_S = 0.2
 LIMIT_S = ROWS * CALLS * LATENCY_S / IN_FLIGHT

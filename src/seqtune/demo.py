@@ -7,7 +7,7 @@ All then answer the same fresh chains, and a program checks every step. The long
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
@@ -20,7 +20,7 @@ import msgspec
 
 from seqtune.building.engine import build
 from seqtune.data.example import Example, prompt_text
-from seqtune.data.folder import claim_folder, versions, write_json, write_summary
+from seqtune.data.folder import versions, working_in, write_json, write_summary
 from seqtune.data.writer import write
 from seqtune.errors import RecipeError
 from seqtune.evaluation.figures import Figures
@@ -150,18 +150,16 @@ def demo(
         say: called with what is going on ("train it, seed 0", ...) and how far it is.
 
     Raises:
-        RunFolderError: the folder holds something else.
+        RunFolderError: the folder holds something else, or another process is at work there.
         MissingExtraError: torch or transformers is not installed.
     """
-    folder, claimed = _claim(out, f"{seed}/{tokens}/{items}", tokens, items, overwrite)
-    started = time.perf_counter()
-    build(from_=str(SEED_ROWS), chain=SEED_MIX, unfit="plain", seed=seed, out=str(folder / "build"), overwrite=True)
-    maker = _maker(seed)
-    with _threads(threads):
+    folder, maker = Path(out), _maker(seed)
+    with _claim(folder, f"{seed}/{tokens}/{items}", tokens, items, overwrite) as finish, _threads(threads):
+        build(from_=str(SEED_ROWS), chain=SEED_MIX, unfit="plain", seed=seed, out=str(folder / "build"), overwrite=True)
         outcomes = tuple(carry_out(_trials(maker, ARMS, tokens, items, folder), say=say))
-    done = Demo(folder, seed, outcomes, _table(outcomes), _caption(maker, outcomes[-1].training))
-    _write(done, maker)
-    _finish(folder, claimed, outcomes, time.perf_counter() - started)
+        done = Demo(folder, seed, outcomes, _table(outcomes), _caption(maker, outcomes[-1].training))
+        _write(done, maker)
+        finish(outcomes)
     return done
 
 
@@ -187,30 +185,33 @@ def long_demo(
         threads, overwrite, say: see `demo`.
 
     Raises:
-        RunFolderError: the folder holds something else.
+        RunFolderError: the folder holds something else, or another process is at work there.
         MissingExtraError: torch, transformers or TRL is not installed.
     """
-    folder, claimed = _claim(out, f"long/{[*seeds]}/{tokens}/{items}/{further}", tokens, items, overwrite)
-    started = time.perf_counter()
-    trials = [trial for seed in seeds for trial in _long_trials(seed, tokens, items, further, folder / f"seed-{seed}")]
-    with _threads(threads):
+    folder, asked = Path(out), f"long/{[*seeds]}/{tokens}/{items}/{further}"
+    with _claim(folder, asked, tokens, items, overwrite) as finish, _threads(threads):
+        trials = [one for seed in seeds for one in _long_trials(seed, tokens, items, further, folder / f"seed-{seed}")]
         outcomes = carry_out(trials, say=say)
-    results = gather(outcomes, name="seqtune demo --long", match="tokens", measure="exact")
-    caption = _caption(_maker(seeds[0]), outcomes[0].training)
-    done = LongDemo(folder, msgspec.structs.replace(results, notes=(*results.notes, LONG_CAVEAT)), caption)
-    write_results(done.results, folder)
-    write_json(folder / "demo.json", {"caption": caption, "caveat": done.caveat})
-    _finish(folder, claimed, outcomes, time.perf_counter() - started)
+        results = gather(outcomes, name="seqtune demo --long", match="tokens", measure="exact")
+        caption = _caption(_maker(seeds[0]), outcomes[0].training)
+        done = LongDemo(folder, msgspec.structs.replace(results, notes=(*results.notes, LONG_CAVEAT)), caption)
+        write_results(done.results, folder)
+        write_json(folder / "demo.json", {"caption": caption, "caveat": done.caveat})
+        finish(outcomes)
     return done
 
 
-def _claim(out: str | Path, fingerprint: str, tokens: int, items: int, overwrite: bool) -> tuple[Path, dict[str, Any]]:
+@contextmanager
+def _claim(
+    folder: Path, fingerprint: str, tokens: int, items: int, overwrite: bool
+) -> Iterator[Callable[[Sequence[TrialOutcome]], None]]:
+    """Have the folder to oneself, and get what says at the end that the demo is whole."""
     require_packages("the demo")
     if tokens < 1 or items < 1:
         raise RecipeError(f"tokens is {tokens} and items {items}", fix="give numbers above 0")
-    claimed = {"command": "demo", "fingerprint": fingerprint}
-    claim_folder(Path(out), **claimed, overwrite=overwrite)
-    return Path(out), claimed
+    started = time.perf_counter()
+    with working_in(folder, "demo", fingerprint, overwrite=overwrite):
+        yield lambda outcomes: _finish(folder, fingerprint, outcomes, time.perf_counter() - started)
 
 
 def _maker(seed: int) -> ChainMaker:
@@ -310,11 +311,11 @@ def _write(done: Demo, maker: ChainMaker) -> None:
     write_json(done.out / "demo.json", summary)
 
 
-def _finish(folder: Path, claimed: Mapping[str, Any], outcomes: Sequence[TrialOutcome], wall_s: float) -> None:
+def _finish(folder: Path, fingerprint: str, outcomes: Sequence[TrialOutcome], wall_s: float) -> None:
     """run.json, which says that the demo is whole."""
     figures = {one.trial.title: {n: one.training[n] for n in ("tokens", "cpu_s", "wall_s")} for one in outcomes}
-    said = {"finished": True, "wall_s": wall_s, "trainings": figures, "versions": versions(*PACKAGES)}
-    write_summary(folder, {**claimed, **said})
+    claimed = {"command": "demo", "fingerprint": fingerprint, "finished": True}
+    write_summary(folder, {**claimed, "wall_s": wall_s, "trainings": figures, "versions": versions(*PACKAGES)})
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from seqtune.errors import BudgetSpent, TeacherError
-from seqtune.llm.asking import ask_all, each, open_teacher
+from seqtune.llm.asking import each, open_teacher
 from seqtune.llm.budget import Budget, Price
 from seqtune.llm.client import Patience
 from seqtune.llm.mock import Mock, answer_by_hash, body_hash, replay, serving
@@ -105,7 +105,7 @@ def test_a_random_refusal_costs_one_request_more_and_hardly_ever_a_pause_of_all(
     async def work():
         async with asking(mock, path, concurrency=64, adaptive=adaptive, patience=Patience()) as teacher:
             requests = (question(str(i)) for i in range(1000))
-            return [outcome async for _, outcome in ask_all(teacher, requests, in_flight=128)], teacher.counts
+            return [outcome async for _, outcome in each(teacher, requests, in_flight=128)], teacher.counts
 
     outcomes, counts = run(work())
     assert all(isinstance(outcome, Reply) for outcome in outcomes)
@@ -119,7 +119,7 @@ def test_no_more_are_in_flight_than_the_ceiling(path):
 
     async def work():
         async with asking(mock, path, concurrency=7) as teacher:
-            async for _ in ask_all(teacher, (question(str(i)) for i in range(200)), in_flight=40):
+            async for _ in each(teacher, (question(str(i)) for i in range(200)), in_flight=40):
                 pass
 
     run(work())
@@ -134,7 +134,7 @@ def test_several_addresses_share_the_ceiling(path, ceiling):
         async with AsyncExitStack() as stack:
             spec = [f"{await stack.enter_async_context(serving(mock))}#mock" for mock in mocks]
             async with open_teacher(spec, store=path, concurrency=ceiling) as teacher:
-                async for _ in ask_all(teacher, (question(str(i)) for i in range(60)), in_flight=20):
+                async for _ in each(teacher, (question(str(i)) for i in range(60)), in_flight=20):
                     pass
 
     run(work())
@@ -152,7 +152,7 @@ def test_a_generator_is_taken_only_as_fast_as_it_is_worked_on(path):
 
     async def work():
         async with open_teacher(lambda request: "yes", store=path) as teacher:
-            outcomes = ask_all(teacher, source(), in_flight=16)
+            outcomes = each(teacher, source(), in_flight=16)
             async for _ in outcomes:
                 break
             await asyncio.sleep(0.1)
@@ -283,7 +283,7 @@ def test_two_addresses_share_the_work_and_one_that_is_gone_is_done_without(path)
         async with serving(mock) as a, serving(other) as b:
             spec = [f"{a}#mock", f"{b}#mock", "http://127.0.0.1:9/v1#mock"]
             async with open_teacher(spec, store=path, concurrency=24, patience=QUICK) as teacher:
-                return [out async for _, out in ask_all(teacher, (question(str(i)) for i in range(300)))]
+                return [out async for _, out in each(teacher, (question(str(i)) for i in range(300)), in_flight=128)]
 
     assert all(isinstance(outcome, Reply) for outcome in run(work()))
     assert mock.came.total() + other.came.total() == 300
@@ -323,7 +323,7 @@ def test_a_budget_stops_cleanly_and_everything_is_kept(path, budget):
             kept = []
 
             async def ask_500():
-                async for request, outcome in ask_all(teacher, (question(str(i)) for i in range(500)), in_flight=8):
+                async for request, outcome in each(teacher, (question(str(i)) for i in range(500)), in_flight=8):
                     kept.append((request, outcome))
 
             with pytest.raises(BudgetSpent, match="raise the limit"):
@@ -508,7 +508,7 @@ def test_a_wrong_request_is_told_as_such_with_a_format_too(path, aiohttp_answer)
 def test_nobody_at_the_address_is_told_soon_for_all_rows(path):
     async def work():
         async with open_teacher("http://127.0.0.1:9/v1#m", store=path) as teacher:
-            outcomes = ask_all(teacher, (question(str(i)) for i in range(200)))
+            outcomes = each(teacher, (question(str(i)) for i in range(200)), in_flight=128)
             return [outcome async for _, outcome in outcomes]
 
     outcomes = run(work())

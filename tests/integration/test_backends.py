@@ -18,7 +18,7 @@ from tiny_model import save_letters
 
 from seqtune.errors import TeacherError
 from seqtune.llm import batch
-from seqtune.llm.asking import ask_all, open_teacher
+from seqtune.llm.asking import each, open_teacher
 from seqtune.llm.client import Patience
 from seqtune.llm.mock import Mock, answer_by_hash, serving
 from seqtune.llm.reply import Failed, Reply, Stopped
@@ -540,7 +540,7 @@ def test_a_vendor_is_asked_with_our_patience(path, vendor):
     async def work():
         async with vendor(mock, path) as teacher:
             requests = [vendors_question(str(i), temperature=0.5, top_k=5) for i in range(20)]
-            return [outcome async for _, outcome in ask_all(teacher, requests)], teacher.counts
+            return [outcome async for _, outcome in each(teacher, requests, in_flight=128)], teacher.counts
 
     outcomes, counts = run(work())
     assert all(isinstance(outcome, Reply) for outcome in outcomes)

@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from seqtune.data.lock import locked
 from seqtune.data.reader import read
 from seqtune.demo import ARMS, CAVEAT, FURTHER, KINDS, LONG_ARMS, LONG_CAVEAT, UNSEEN, demo, long_demo
 from seqtune.errors import RunFolderError
@@ -66,6 +67,14 @@ def test_both_arms_answer_the_same_items_and_no_answer_is_lost(done):
 def test_the_folder_of_another_demo_is_not_written_to(done):
     with pytest.raises(RunFolderError, match="another run"):
         demo(done.out, tokens=12_000, items=6)
+
+
+@pytest.mark.parametrize("form", [demo, long_demo])
+def test_a_folder_in_which_another_demo_is_at_work_is_left_alone(tmp_path, form):
+    pytest.importorskip("fcntl")
+    with locked(tmp_path), pytest.raises(RunFolderError, match="another process is at work"):
+        form(tmp_path, tokens=12_000, items=5)
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- the long form

@@ -9,6 +9,8 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from safetensors.torch import load_file
+
 from seqtune import read, write
 from seqtune.cli import main
 from seqtune.demo import SEED_ROWS
@@ -179,6 +181,23 @@ def test_rows_may_be_built_anew_for_each_seed(tmp_path):
     done = run_experiment(recipe(**ARMS | {"seeds": [0, 1]}, build_each_seed=True), out=str(tmp_path / "run"))
     built = [(done.out / f"build/it/seed-{seed}/examples.jsonl").read_bytes() for seed in (0, 1)]
     assert built[0] != built[1]
+
+
+def test_an_arm_after_an_adapter_trains_that_adapter_on_beside_the_same_base(done, tmp_path):
+    pytest.importorskip("peft")
+    base = str(done.out / "train/it/seed-0/model")
+    arms = {"sit": {}, "dpo": RECIPE["experiment"]["arms"]["dpo"], "more": {"after": "sit"}}
+    train = {"model": base, "method": "lora", "lora": {"r": 2}}
+    run = run_experiment({**recipe(match="rows", arms=arms, seeds=[0]), "train": train}, out=str(tmp_path))
+    assert {one.arm: one.after for one in run.results.taken} == {"sit": "", "dpo": "sit", "more": "sit"}
+    adapters = [tmp_path / "train" / arm / "seed-0/model" for arm in arms]
+    configs = [json.loads((folder / "adapter_config.json").read_text()) for folder in adapters]
+    assert {(one["base_model_name_or_path"], one["r"]) for one in configs} == {(base, 2)}
+    weights = [load_file(folder / "adapter_model.safetensors") for folder in adapters]
+    assert weights[0].keys() == weights[1].keys() == weights[2].keys()
+    for further in weights[1:]:
+        moved = [float((further[name] - weights[0][name]).abs().max()) for name in further]
+        assert 0 < max(moved) < 0.05
 
 
 def test_one_seed_is_said_to_tell_nothing_of_another(tmp_path):

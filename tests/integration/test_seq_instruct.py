@@ -312,7 +312,7 @@ def test_the_control_arm_is_answered_by_the_same_teacher_row_by_row(source, mock
 
 
 def test_the_papers_style_makes_the_calls_of_the_original(source, mock_server, tmp_path):
-    chain = {"chain": "seq_instruct", "style": "paper", "rounds": 1, "gates": []}
+    chain = {"chain": "seq_instruct", "procedure": "paper", "rounds": 1, "gates": []}
     server = mock_server()
     built = build(
         from_=source, chain=[chain], llm=server.llm, out=str(tmp_path / "out"), store=str(tmp_path / "r.sqlite")
@@ -323,15 +323,15 @@ def test_the_papers_style_makes_the_calls_of_the_original(source, mock_server, t
     assert built.teacher["stages"]["rewrite"]["calls"] == 60 - kept
 
 
-@pytest.mark.parametrize("style", ["fused", "paper"])
-def test_refine_and_extract_are_further_stages(source, mock_server, tmp_path, style):
-    chain = {"chain": "seq_instruct", "style": style, "extract": True, "refine": True}
+@pytest.mark.parametrize("procedure", ["fused", "paper"])
+def test_refine_and_extract_are_further_stages(source, mock_server, tmp_path, procedure):
+    chain = {"chain": "seq_instruct", "procedure": procedure, "extract": True, "refine": True}
     server = mock_server()
     built = build(
         from_=source, chain=[chain], llm=server.llm, out=str(tmp_path / "out"), store=str(tmp_path / "r.sqlite")
     )
     assert built.teacher["stages"]["extract"]["calls"] == 40
-    assert ("refine" in built.teacher["stages"]) is (style == "paper")
+    assert ("refine" in built.teacher["stages"]) is (procedure == "paper")
 
 
 def test_a_wrong_key_stops_the_build_at_once_and_a_planted_key_appears_nowhere(

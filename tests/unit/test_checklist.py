@@ -270,6 +270,14 @@ def test_a_diff_names_what_was_added_removed_and_changed():
     assert diff_checklists(CHECKLIST, CHECKLIST) == []
 
 
+def test_an_item_has_the_steps_of_its_prompt_where_only_its_id_is_another():
+    made = Checklist("birds", tuple([Entry(item.id, item.instruction, steps_of(item)) for item in ITEMS]))
+    made = Checklist("birds", tuple([Entry(one.item, one.prompt, (ChecklistStep("do it"),)) for one in made.entries]))
+    with_reference = [Example(item.instruction, output="a reference") for item in ITEMS]
+    assert not {item.id for item in with_reference} & {item.id for item in ITEMS}
+    assert [*steps_by_item(with_reference, made).values()] == [(ChecklistStep("do it"),)] * 3
+
+
 def test_what_an_approved_checklist_leaves_out_has_no_steps_and_more_than_half_is_refused():
     kept = tuple([Entry(item.id, item.instruction, (ChecklistStep("do it"),)) for item in ITEMS[:2]])
     approved = Checklist("birds", kept, approved_by="Ann")

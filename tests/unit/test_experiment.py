@@ -130,12 +130,14 @@ def test_an_arm_that_goes_on_says_itself_how_long():
     assert found.matched == ["it", "sit"]
 
 
-def test_no_arm_goes_on_from_an_adapter_that_is_not_merged():
-    arms = {**ARMS, "dpo": {"after": "sit", "train": {"method": "dpo"}}}
-    lora = {"model": "m", "method": "lora"}
-    assert "none can from an adapter" in refused(recipe(train=lora, experiment={"arms": arms}))
-    arms["dpo"]["train"]["merge"] = False
-    assert plan_experiment(recipe(train={**lora, "merge": True}, experiment={"arms": arms}))
+@pytest.mark.parametrize("merge", [False, True])
+@pytest.mark.parametrize("method", ["dpo", "grpo", "lora", "full"])
+def test_an_arm_goes_on_from_an_adapter_merged_or_not_and_takes_its_shape_from_there(method, merge):
+    arms = {**ARMS, "more": {"after": "sit", "train": {"method": method}}}
+    lora = {"model": "m", "method": "lora", "lora": {"r": 4}, "merge": merge}
+    found = plan_experiment(recipe(train=lora, experiment={"arms": arms}))
+    own = {"lora": {"r": 4}, "merge": merge} if method == "lora" else {}
+    assert found.trains["more"] == {"method": method, **own}
 
 
 def test_the_fingerprint_is_of_the_recipe_wherever_it_writes():

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from seqtune.llm import asking
 from seqtune.llm.asking import each_in_order, open_teacher
+from seqtune.llm.client import Patience
 from seqtune.llm.reply import Reply, Stopped
 from seqtune.llm.request import Request, user
 
@@ -138,6 +140,29 @@ def test_left_in_the_middle_nothing_is_left_running():
 
     assert run(leave())[0] == 0
     assert running == 0
+
+
+def test_a_server_that_gives_no_reply_is_named_while_it_is_waited_for(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(asking, "SILENCE_S", 0.05)
+
+    async def hang(reader, writer):
+        await reader.read()  # to the end, which comes when the client leaves
+        writer.close()
+
+    async def test():
+        server = await asyncio.start_server(hang, "127.0.0.1", 0)
+        spec = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1#m"
+        async with open_teacher(spec, store=tmp_path / "s.sqlite", patience=Patience(tries=1, timeout_s=1)) as ask:
+            await asyncio.sleep(0.2)
+            assert not capsys.readouterr().err  # nobody was asked yet
+            await ask(question("Hi"))
+        server.close()
+        await asyncio.sleep(0.1)
+        return spec
+
+    spec = run(test())
+    assert f"{spec}: no reply for" in (told := capsys.readouterr().err)
+    assert "1 requests wait" in told
 
 
 def test_a_stopped_teacher_answers_from_the_store_only(tmp_path):

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from seqtune.llm.budget import Budget, Meter
-from seqtune.llm.client import Client, Line, Patience, Tried, refusal
+from seqtune.llm.client import Client, Patience, Route, Tried, refusal
 from seqtune.llm.reply import Failed, Reply
 from seqtune.llm.request import Request, body_of, json_schema, user
 from seqtune.llm.throttle import Throttle
@@ -23,8 +23,8 @@ def outcomes_of(tries, *requests, reached=True, patience=None):
         return Tried(next(script))
 
     async def work():
-        line = Line(send, Throttle(4))
-        client = Client([line], patience or Patience(tries=1), lambda: reached)
+        route = Route(send, Throttle(4))
+        client = Client([route], patience or Patience(tries=1), lambda: reached)
         return [await client.ask(request, body_of(request), Meter(Budget())) for request in requests]
 
     return asyncio.run(asyncio.wait_for(work(), 20)), sent
@@ -39,6 +39,24 @@ def test_a_wrong_key_stops_everything_and_a_refused_prompt_nothing(status, stops
     refused = refusal(status, b"no")
     outcomes, _ = outcomes_of([refused, GOOD, refused], *map(question, "abc"))
     assert (outcomes[0].stops, outcomes[1], outcomes[2].stops) == (stops, GOOD, stops)
+
+
+UNKNOWN = refusal(404, b'{"message": "The model `m` does not exist.", "code": 404}')
+NOWHERE = refusal(404, b"<html>not here</html>")
+
+
+@pytest.mark.parametrize(
+    ("tries", "stops"),
+    [
+        ([UNKNOWN], [True]),
+        ([NOWHERE] * 4, [False, False, True, True]),
+        ([GOOD, UNKNOWN, NOWHERE, NOWHERE, NOWHERE], [False] * 5),
+        ([NOWHERE, NOWHERE, GOOD, NOWHERE], [False] * 4),
+    ],
+)
+def test_a_wrong_model_stops_everything_as_long_as_nothing_was_ever_answered(tries, stops):
+    outcomes, _ = outcomes_of(tries, *map(question, "abcde"[: len(tries)]))
+    assert [isinstance(one, Failed) and one.stops for one in outcomes] == stops
 
 
 def test_an_empty_account_stops_everything_whatever_status_it_is_told_with():

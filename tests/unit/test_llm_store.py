@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from seqtune.errors import StoreError
-from seqtune.llm.reply import Failed, Reply, TokenLogprob
+from seqtune.llm.reply import Failed, Reply
 from seqtune.llm.store import Asked, Store, prune, records, shelves
 
 HI = Asked("k1", "m", '{"model":"m","messages":[{"role":"user","content":"Hi"}]}')
@@ -40,9 +40,7 @@ def found(path, key):
 
 
 def test_a_kept_reply_comes_back_equal(path):
-    reply = Reply(
-        "Hello — “ünï” 🙂\x00", "stop", "m-1", 1, 2, 3, 0.5, (TokenLogprob("a", -1.5, (TokenLogprob("b", -2),)),)
-    )
+    reply = Reply("Hello — “ünï” 🙂\x00", "stop", "m-1", 1, 2, 3, 0.5)
     keep(path, (HI, reply))
     assert found(path, "k1") == reply
     assert found(path, "k2") is None

@@ -341,6 +341,8 @@ def test_verdicts_come_back_in_the_steps_order(said_and_order):
         '{"steps": [{"done": "yes", "quote": "a"}, {"done": "No", "quote": ""}]}',
         '{"Steps": [{"Step": "2", "Done": false}, {"Step": "Step 1", "Done": true, "Quote": "a"},]}',
         '{"verdicts": {"1": {"done": 1, "quote": "a"}, "2": {"done": 0}}}',
+        '{"steps": [{"step": 1, "quote": ["a"], "done": "Yes."}, {"step": 2, "quote": [], "done": "no"}]}',
+        '{"steps": [{"step": 1, "evidence": "a", "done": true}, {"step": 2, "evidence": null, "done": false}]}',
         '{"steps": [{"step": 1, "quote": "a", "done": True}, {"step": 2, "quote": "", "done": False}]}',
     ],
 )
@@ -357,11 +359,20 @@ def test_verdicts_are_read_as_models_write_them(reply):
         [{"step": 1, "done": True}, {"done": True}],
         [{"step": 1, "done": True}, {"step": 2}],
         [{"step": 1, "done": True}, {"step": 2, "done": [1]}],
+        [{"step": 1, "quote": "a", "done": "perfect"}, {"step": 2, "done": False}],
+        [{"step": 1, "quote": {"text": "a"}, "done": True}, {"step": 2, "done": False}],
+        [{"step": 1, "quote": ["a", 1], "done": True}, {"step": 2, "done": False}],
+        [{"step": 1, "source": "a", "done": True}, {"step": 2, "done": False}],
         [1, 2],
     ],
 )
 def test_verdicts_that_do_not_judge_each_step_once_are_none(steps):
     assert read_verdicts(json.dumps({"steps": steps}), 2) is None
+
+
+def test_each_of_several_quotes_is_looked_up():
+    [said] = read_verdicts('{"steps": [{"quote": ["one gull ", "", "two terns"], "done": true}]}', 1)
+    assert said == Said(True, "one gull ... two terns")
 
 
 def test_a_judge_that_cannot_tell_is_not_a_no():

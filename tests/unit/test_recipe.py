@@ -86,6 +86,20 @@ def test_every_mistake_is_told_at_once_with_its_line(tmp_path):
     assert f"{path}:12: no operation is called 'count_wrods'; did you mean 'count_words'?" in text
 
 
+@pytest.mark.parametrize("style", ["fused", "paper", "numbered"])
+def test_a_chain_whose_answers_bear_no_marks_takes_no_style_and_names_its_procedure(tmp_path, style):
+    text = (
+        f"build:\n  from: a\n  llm: hf:x\n  chains:\n    - chain: seq_instruct\n      style: {style}\n      ruonds: 1\n"
+    )
+    said = problems(saved(tmp_path, text))
+    assert f":6: style = {style}: the parts of its answers bear no marks" in said
+    assert "'procedure: fused' or 'procedure: paper'" in said
+    assert "did you mean 'rounds'?" in said
+    good = text.replace("style: ", "procedure: ").replace("numbered", "paper").replace("ruonds", "rounds")
+    [portion] = plan(saved(tmp_path, good)).mix.portions
+    assert portion.options["procedure"] in ("fused", "paper")
+
+
 @pytest.mark.parametrize(
     ("chains", "plain", "said"),
     [

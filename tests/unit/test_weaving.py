@@ -6,8 +6,9 @@ import inspect
 import pytest
 
 from seqtune.building.gold import Skip, operation, operations
+from seqtune.building.settings import ChainSettings
 from seqtune.building.style import STYLES, split
-from seqtune.building.weaving import Means, Part, chain, chains, weave
+from seqtune.building.weaving import OF_EVERY_CHAIN, Means, Part, chain, chains, weave
 from seqtune.data.example import Example, Origin, messages
 from seqtune.errors import RecipeError
 
@@ -147,6 +148,15 @@ def test_an_own_chain_is_a_few_lines():
     row = run("loud_first")
     assert parts_of(row) == [ROW.input.upper(), ROW.output]
     assert "loud_first" in chains()
+
+
+def test_no_option_of_an_own_chain_has_the_name_of_what_every_chain_is_told():
+    def shout(example, means, *, style="loud"):
+        """In capitals."""
+
+    with pytest.raises(RecipeError, match="an option 'style'"):
+        chain(shout)
+    assert set(OF_EVERY_CHAIN) == set(ChainSettings.model_fields)
 
 
 def test_an_own_operation_is_a_few_lines_and_serves_as_a_chain():

@@ -284,7 +284,7 @@ async def _outcome(row: Example | Skipped | Failure, mix: Mix, teachers: Teacher
         return Failure(*_place(row), reason, str(error.failed).partition("\n")[0], fix)
     except Unreadable as error:
         reason = f"the teacher's reply cannot be read ({error.stage})"
-        fix = "see what it wrote; another teacher, or another style, may keep to the form"
+        fix = "see what it wrote; another teacher, or another procedure, may keep to the form"
         return Failure(*_place(row), reason, shorten(error.reply), fix, reply=error.reply, key=error.key)
     return _finished(made, row)
 

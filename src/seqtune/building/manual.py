@@ -155,7 +155,7 @@ async def _translated(example: Example, means: Means, language: str, input_langu
     With `input_language`, any set in `language` becomes one of translate-then-answer rows: the input is put into that
     language, and the row's own input is the right translation.
     """
-    if not means.line.is_open:
+    if not means.asker.has_teacher:
         raise RecipeError("the chain 'translate' needs a parallel file or a teacher", fix="--parallel FILE, or --llm")
     target = input_language or language
     if (known := language_of(example.input)) and known == LANGUAGES.get(target.casefold()):
@@ -294,7 +294,7 @@ def _given_paraphrase(example: Example, means: Means, paraphrases: str, column: 
     text = row.meta.get(column) or (row.output if paraphrases else "")
     if isinstance(text, str) and text.strip():
         return text.strip()
-    return "" if means.line.is_open else Skip(f"the row has no text in its column {column!r}")
+    return "" if means.asker.has_teacher else Skip(f"the row has no text in its column {column!r}")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from msgspec import structs
 
 from seqtune.building.gold import Skip
 from seqtune.building.style import Style
-from seqtune.building.teaching import Line, Teachers
+from seqtune.building.teaching import Asker, Teachers
 from seqtune.building.weaving import Chain, Means, Table, TableFile
 from seqtune.data.example import Example, Origin
 
@@ -102,7 +102,7 @@ def _means(portion: Portion, example: Example, mix: Mix, teachers: Teachers | No
         portion.style,
         portion.dialogue,
         mix.table,
-        Line(teachers, portion.title),
+        Asker(teachers, portion.title),
         mix.direct,
     )
 

@@ -66,7 +66,7 @@ class _Way(Struct, frozen=True):
     """How one row is treated: what `seq_instruct` was told, and the row's means."""
 
     means: Means
-    style: Literal["fused", "paper"]
+    procedure: Literal["fused", "paper"]
     refine: bool
     reask: bool
     verify: bool
@@ -81,7 +81,7 @@ async def seq_instruct(
     example: Example,
     means: Means,
     *,
-    style: Literal["fused", "paper"] = "fused",
+    procedure: Literal["fused", "paper"] = "fused",
     rounds: Annotated[int, Field(ge=1, le=8)] = 2,
     extract: bool = False,
     refine: bool = False,
@@ -96,25 +96,26 @@ async def seq_instruct(
     """A teacher puts a task before or after the row's own or splits it, round by round, and answers the result.
 
     Args:
-        style: "fused" asks for choice, steps and new instruction in one reply; "paper" makes the original's calls
-            (classify, rewrite) with its decoding.
+        procedure: "fused" asks for choice, steps and new instruction in one reply; "paper" makes the original's
+            calls (classify, rewrite) with its decoding.
         rounds: how often a row goes round; one that the teacher keeps is frozen.
         extract: first split prompts without an input into instruction and input.
-        refine: style "paper": ask whether the new instruction still holds all that it needs, as the original could.
-        reask: tell the teacher once why a reply cannot be used; by default in style "fused".
-        verify: have each step of the answer checked, with a quote as evidence; by default in style "fused".
+        refine: procedure "paper": ask whether the new instruction still holds all that it needs, as the original
+            could.
+        reask: tell the teacher once why a reply cannot be used; by default in procedure "fused".
+        verify: have each step of the answer checked, with a quote as evidence; by default in procedure "fused".
         gates: only these of the gates; all by default, none for [].
-        temperature, top_p, top_k, max_tokens: over the style's own decoding, for growing and answering.
+        temperature, top_p, top_k, max_tokens: over the procedure's own decoding, for growing and answering.
     """
     if example.turns:
         return Skip("the row is a conversation already")
     if example.images:
         return Skip("the row has images")
-    fused = style == "fused"
+    fused = procedure == "fused"
     given = Sampling(temperature, top_p, top_k, max_tokens)
     way = _Way(
         means,
-        style,
+        procedure,
         refine,
         fused if reask is None else reask,
         fused if verify is None else verify,
@@ -147,13 +148,13 @@ def _over(base: Sampling, given: Sampling) -> Sampling:
 async def _extracted(row: Example, way: _Way) -> Example:
     """The row with its prompt split into instruction and input; as it was where the teacher lost or added words."""
     prompt = render("extract", way.order, instruction=row.instruction, tag=free_tag("prompt", row.instruction))
-    parts, _ = await way.means.line.ask_for(
-        read_parts, prompt, stage="extract", sampling=EXACT, schema=PARTS_SCHEMA if way.style == "fused" else None
+    parts, _ = await way.means.asker.ask_for(
+        read_parts, prompt, stage="extract", sampling=EXACT, schema=PARTS_SCHEMA if way.procedure == "fused" else None
     )
     instruction, input = parts
     if sorted(f"{instruction} {input}".split()) != sorted(row.instruction.split()) or not instruction:
-        way.means.line.tally.gates["extract", LOST, "frozen"] += 1
-        way.means.line.taken_keys()  # of a reply that made nothing
+        way.means.asker.tally.gates["extract", LOST, "frozen"] += 1
+        way.means.asker.taken_keys()  # of a reply that made nothing
         return row
     made = _origin(way, row, "extract", ["extract"])
     return structs.replace(row, instruction=instruction, input=input, origin=(*row.origin, made))
@@ -161,8 +162,8 @@ async def _extracted(row: Example, way: _Way) -> Example:
 
 async def _grown(row: Example, number: int, way: _Way) -> Example | Skip:
     """The row after one round, or why what the teacher made of it cannot be used."""
-    tally = way.means.line.tally
-    choice = None if way.style == "fused" else await _classified(row, way)
+    tally = way.means.asker.tally
+    choice = None if way.procedure == "fused" else await _classified(row, way)
     complaint: _Complaint | None = None
     for _ in range(2 if way.reask else 1):
         asking = _fused(row, way, complaint) if choice is None else _rewritten(row, choice, way, complaint)
@@ -175,7 +176,7 @@ async def _grown(row: Example, number: int, way: _Way) -> Example | Skip:
         complaint = _complain(refused, reply)
     assert complaint is not None
     tally.gates[complaint.gate, complaint.reason, "skipped" if number == 1 else "frozen"] += 1
-    way.means.line.taken_keys()  # of replies that made nothing
+    way.means.asker.taken_keys()  # of replies that made nothing
     return Skip(complaint.reason, complaint.detail, draft.instruction)
 
 
@@ -195,13 +196,13 @@ def _complain(refused: tuple[str, Refusal], reply: str) -> _Complaint:
 
 def _count_mended(complaint: _Complaint | None, way: _Way) -> None:
     if complaint:
-        way.means.line.tally.gates[complaint.gate, complaint.reason, "mended"] += 1
+        way.means.asker.tally.gates[complaint.gate, complaint.reason, "mended"] += 1
 
 
 def _kept(row: Example, draft: Draft, way: _Way, *, told: bool) -> Example:
     grown = draft.choice != "keep"
-    names = ["grow"] if way.style == "fused" else ["classify", *([draft.choice] if grown else [])]
-    names += ["refine"] * (way.refine and way.style == "paper" and grown) + ["refused"] * told
+    names = ["grow"] if way.procedure == "fused" else ["classify", *([draft.choice] if grown else [])]
+    names += ["refine"] * (way.refine and way.procedure == "paper" and grown) + ["refused"] * told
     made = _origin(way, row, "seq_instruct", names, choice=draft.choice)
     if draft.choice == "keep":
         return structs.replace(row, origin=(*row.origin, made))
@@ -215,9 +216,9 @@ def _origin(way: _Way, row: Example, transform: str, prompts: Sequence[str], cho
         means.version,
         parent=row.id,
         seed=means.seed,
-        model=means.line.model,
+        model=means.asker.model,
         prompt=", ".join(find_prompt(name).title for name in prompts),
-        replies=means.line.taken_keys(),
+        replies=means.asker.taken_keys(),
         choice=choice,
     )
 
@@ -225,7 +226,7 @@ def _origin(way: _Way, row: Example, transform: str, prompts: Sequence[str], cho
 async def _fused(row: Example, way: _Way, complaint: _Complaint | None) -> tuple[Draft, str]:
     """Choice, steps and new instruction in one reply."""
     prompt = render("grow", way.order, **_given(row), tasks=[step.text for step in row.steps])
-    found, reply = await way.means.line.ask_for(
+    found, reply = await way.means.asker.ask_for(
         read_grown, _said(prompt, complaint), stage="grow", sampling=way.growing, schema=GROWN_SCHEMA
     )
     return Draft(row, found.choice, found.instruction, step_kinds(row, found.choice, found.steps)), reply
@@ -234,7 +235,7 @@ async def _fused(row: Example, way: _Way, complaint: _Complaint | None) -> tuple
 async def _classified(row: Example, way: _Way) -> Choice:
     prompt = render("classify", way.order, **_given(row))
     choice: Choice
-    choice, _ = await way.means.line.ask_for(read_choice, prompt, stage="classify", sampling=way.growing)
+    choice, _ = await way.means.asker.ask_for(read_choice, prompt, stage="classify", sampling=way.growing)
     return choice
 
 
@@ -243,7 +244,7 @@ async def _rewritten(row: Example, choice: Choice, way: _Way, complaint: _Compla
     if choice == "keep":
         return Draft(row, choice, row.instruction, row.steps), ""
     prompt = render(choice, way.order, **_given(row))
-    instruction, reply = await way.means.line.ask_for(
+    instruction, reply = await way.means.asker.ask_for(
         lambda text: read_instruction(text, row.instruction),
         _said(prompt, complaint),
         stage="rewrite",
@@ -259,7 +260,7 @@ async def _rewritten(row: Example, choice: Choice, way: _Way, complaint: _Compla
 async def _refined(row: Example, instruction: str, way: _Way) -> str:
     new_tag = free_tag("new", row.instruction, row.input, instruction)
     prompt = render("refine", 0, **_given(row), new=instruction, new_tag=new_tag)
-    complete, reply = await way.means.line.ask_for(read_yes_no, prompt, stage="refine", sampling=way.growing)
+    complete, reply = await way.means.asker.ask_for(read_yes_no, prompt, stage="refine", sampling=way.growing)
     return instruction if complete else read_instruction(reply, row.instruction) or instruction
 
 
@@ -299,7 +300,7 @@ def _bare(text: str) -> str:
 
 async def _answered(row: Example, way: _Way) -> Example | Skip:
     """The row with the teacher's answer, each step of it verified; asked once more where the answer is not good."""
-    tally, complaint = way.means.line.tally, None
+    tally, complaint = way.means.asker.tally, None
     for attempt in range(2 if way.reask else 1):
         text = await _respond(row, way, attempt)
         refused = _refused_answer(row, text, way)
@@ -332,7 +333,7 @@ async def _respond(row: Example, way: _Way, attempt: int = 0) -> str:
     if attempt and row.steps:
         prompt = render("missed", prompt=prompt, tasks=[step.text for step in row.steps])
     system = [Message("system", row.system)] if row.system else []
-    return await way.means.line.ask([*system, user(prompt)], stage="respond", sampling=way.answering, attempt=attempt)
+    return await way.means.asker.ask([*system, user(prompt)], stage="respond", sampling=way.answering, attempt=attempt)
 
 
 async def _verified(row: Example, answer: str, way: _Way) -> tuple[Step, ...]:
@@ -342,7 +343,7 @@ async def _verified(row: Example, answer: str, way: _Way) -> tuple[Step, ...]:
         return _with_verdicts(row.steps, verdicts)
     mark = f"----- {way.means.key:016x} -----"  # the answer's writer cannot know it, so cannot close it
     prompt = render("judge", request=prompt_text(row), tasks=[s.text for s in row.steps], answer=answer, mark=mark)
-    said, _ = await way.means.line.ask_for(
+    said, _ = await way.means.asker.ask_for(
         lambda reply: read_verdicts(reply, len(row.steps)),
         prompt,
         stage="judge",
@@ -350,7 +351,7 @@ async def _verified(row: Example, answer: str, way: _Way) -> tuple[Step, ...]:
         schema=VERDICTS_SCHEMA,
         judge=True,
     )
-    by = way.means.line.judge_model
+    by = way.means.asker.judge_model
     return _with_verdicts(
         row.steps, [known or _judge_verdict(one, answer, by) for known, one in zip(verdicts, said, strict=True)]
     )

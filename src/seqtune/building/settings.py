@@ -206,15 +206,18 @@ def _check_chain(
         return None, [f"{place}: no chain or operation is called {title!r}{near} (seqtune ls chains)"]
     shared = {name: section[name] for name in SHARED if section.get(name) and name in found.options}
     values = {**shared, **entry, **({} if steps is None else {"steps": steps})}
+    markless = "procedure" in found.options  # whose answers a teacher writes whole
+    told = {name: value for name, value in values.items() if name != "style" or not markless}
     settings, problems = check(
-        document, location, values, options_model(found.name, found.options.values(), ChainSettings)
+        document, location, told, options_model(found.name, found.options.values(), ChainSettings)
     )
-    if settings is None:
+    if markless and "style" in entry:
+        what = f"the parts of its answers bear no marks; how {title} asks is 'procedure: fused' or 'procedure: paper'"
+        problems.append(f"{document.place((*location, 'style'))}: style = {entry['style']}: {what}")
+    if problems or settings is None:
         return None, problems
     fields = {name: getattr(settings, name) for name in type(settings).model_fields}
-    # A chain may have an option of its own with the name of a general one, such as Seq-Instruct's `style`.
-    general = {name: fields[name] for name in ChainSettings.model_fields if name not in found.options}
-    fields = {name: value for name, value in fields.items() if name not in general}
+    general = {name: fields.pop(name) for name in ChainSettings.model_fields}
     if strange := [name for name in fields.get("gates") or () if name not in gates()]:
         lines = [f"no gate is called {name!r}{did_you_mean(name, gates())} (seqtune ls gates)" for name in strange]
         return None, [f"{document.place((*location, 'gates'))}: {text}" for text in lines]
@@ -222,8 +225,7 @@ def _check_chain(
         lines = [f"no operation is called {named!r}{did_you_mean(named, operations())}" for named in unknown]
         return None, [f"{document.place(location)}: {text} (seqtune ls operations)" for text in lines]
     share = general["share"] or 0.0
-    style = general.get("style", "labelled")
-    return Portion(_title(title, fields), found, share, fields, style, general["dialogue"]), []
+    return Portion(_title(title, fields), found, share, fields, general["style"], general["dialogue"]), []
 
 
 def _title(title: str, options: Mapping[str, Any]) -> str:

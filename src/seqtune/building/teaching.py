@@ -98,8 +98,8 @@ class Unreadable(Exception):
         self.stage, self.reply, self.key = stage, reply, key
 
 
-class Line:
-    """One row's line to the teachers; owns the keys of the replies that it got.
+class Asker:
+    """Asks the teachers for one row; owns the keys of the replies that it got.
 
     Args:
         teachers: who is asked, None where the build has none.
@@ -110,8 +110,8 @@ class Line:
         self._keys: list[str] = []
 
     @property
-    def is_open(self) -> bool:
-        """Whether there is a teacher at the other end."""
+    def has_teacher(self) -> bool:
+        """Whether there is one to ask."""
         return self._teachers is not None
 
     @property
@@ -122,12 +122,12 @@ class Line:
     @property
     def judge_model(self) -> str:
         """The judge's name."""
-        return self._open().judge.model
+        return self._present().judge.model
 
     @property
     def tally(self) -> Tally:
         """The build's counts."""
-        return self._open().tally
+        return self._present().tally
 
     def taken_keys(self) -> tuple[str, ...]:
         """The keys of the replies since this was last asked, for the lineage."""
@@ -180,7 +180,7 @@ class Line:
         attempt: int = 0,
         judge: bool = False,
     ) -> tuple[str, str]:
-        teachers = self._open()
+        teachers = self._present()
         teacher = teachers.judge if judge else teachers.teacher
         request = Request(
             model=teacher.model,
@@ -204,7 +204,7 @@ class Line:
         self._keys.append(key)
         return outcome.text, key
 
-    def _open(self) -> Teachers:
+    def _present(self) -> Teachers:
         if self._teachers is None:
             raise TeacherError(
                 f"the chain {self._chain!r} asks a teacher, and none is given",

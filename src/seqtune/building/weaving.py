@@ -18,7 +18,7 @@ import msgspec
 from seqtune.building import style as styles
 from seqtune.building.gold import Kind, Operation, Skip
 from seqtune.building.style import STYLES, Style
-from seqtune.building.teaching import Line, Sampling
+from seqtune.building.teaching import Asker, Sampling
 from seqtune.building.wording import operation_clause, phrase, task_clause
 from seqtune.data.example import Example, Origin, Step, StepKind, Turn, prompt_text
 from seqtune.errors import RecipeError
@@ -56,7 +56,7 @@ class Means(msgspec.Struct):
         style: how the parts of answers are marked; "mixed" draws one for each row.
         dialogue: a turn a task, in place of one instruction that asks for all.
         table: the rows of a file beside the input, by its path.
-        line: to the teacher and the judge; `ask` is what a chain mostly needs of it.
+        asker: asks the teacher and the judge; `ask` is what a chain mostly needs of it.
         direct: the teacher is to answer the row's own instruction as well, for the control set.
         control: what the chain gives as the row's control, None for the row itself.
     """
@@ -68,7 +68,7 @@ class Means(msgspec.Struct):
     style: Style | Literal["mixed"]
     dialogue: bool
     table: Callable[[str], Table]
-    line: Line = Line(None, "")
+    asker: Asker = Asker(None, "")
     direct: bool = False
     control: Example | None = None
     _rng: Random | None = None
@@ -93,7 +93,7 @@ class Means(msgspec.Struct):
             NoAnswer: the teacher gave none; the engine counts the row as failed.
             TeacherError: the build has no teacher.
         """
-        return await self.line.ask(said, stage=stage, sampling=sampling)
+        return await self.asker.ask(said, stage=stage, sampling=sampling)
 
 
 ChainFunction = Callable[..., "Example | Skip | Awaitable[Example | Skip]"]
@@ -113,6 +113,8 @@ class Chain:
 
 _chains: dict[str, Chain] = {}
 
+OF_EVERY_CHAIN = ("chain", "share", "style", "dialogue")  # what recipes say of a chain besides its own options
+
 
 @overload
 def chain(function: Function) -> Function: ...
@@ -126,7 +128,8 @@ def chain(function: Any = None, *, name: str = "", version: int = 1) -> Any:
         version: raise it when the chain's rows change; it stands in their lineage.
 
     Raises:
-        RecipeError: the name is taken, or the function's docstring (shown by `seqtune ls chains`) is missing.
+        RecipeError: the name is taken, or that of an option, or the function's docstring (shown by `seqtune ls
+            chains`) is missing.
     """
 
     def register(run: Function) -> Function:
@@ -139,6 +142,9 @@ def chain(function: Any = None, *, name: str = "", version: int = 1) -> Any:
             )
         parameters = inspect.signature(run, eval_str=True).parameters.values()
         options = {p.name: p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+        if taken := [name for name in options if name in OF_EVERY_CHAIN]:
+            what = f"chain {title!r} has an option {taken[0]!r}, which recipes say of every chain"
+            raise RecipeError(what, fix="give the option another name")
         _chains[title] = Chain(title, run, run.__doc__.strip().splitlines()[0], options, version)
         return run
 
@@ -203,13 +209,13 @@ def converse(example: Example, parts: Sequence[Part], asks: Sequence[str], means
 
 
 def _woven(example: Example, means: Means, steps: tuple[Step, ...], **fields: Any) -> Example:
-    keys = means.line.taken_keys()
+    keys = means.asker.taken_keys()
     made = Origin(
         means.chain,
         means.version,
         parent=example.id,
         seed=means.seed,
-        model=means.line.model if keys else "",
+        model=means.asker.model if keys else "",
         replies=keys,
     )
     return Example(

@@ -91,7 +91,7 @@ def _show_results(results: Results) -> None:
 def demo(
     out: Annotated[Path | None, typer.Option(help="The folder; runs/demo, or runs/demo-long, by default.")] = None,
     seed: Annotated[int, typer.Option(help="Of the rows, the weights and the items; with --long the first of 3.")] = 0,
-    long: Annotated[bool, typer.Option("--long", help="Four arms and three seeds; about ten minutes.")] = False,
+    long: Annotated[bool, typer.Option("--long", help="Seven arms and three seeds; about ten minutes.")] = False,
     overwrite: Overwrite = False,
     json: Json = False,
     quiet: Quiet = False,

@@ -46,8 +46,8 @@ class ArmSettings(Strict):
             defaults (whole weights, adapters, preference); `lora` and `merge` unless it is lora or qlora; and
             between answers, dpo and grpo also `rows_per_step`, `accumulate`, `batch_tokens`, `packing`, `order`,
             `max_tokens`, `too_long`, `save_every`, `trl` and whatever only one of them has (`beta`, `answers`, ...).
-        after: an arm that stands before this one, and whose model this one goes on from, seed by seed. It takes neither
-            `epochs` nor `max_tokens` from the shared `train:` section.
+        after: an arm that stands before this one, and whose model this one goes on from, seed by seed; an adapter that
+            was not merged is trained on. It takes neither `epochs` nor `max_tokens` from the shared `train:` section.
     """
 
     dataset: str = ""
@@ -253,9 +253,6 @@ def _check_trainings(document: Document, arms: Mapping[str, ArmSettings], match:
             place = document.place((*at, "method") if "method" in arm.train else ("train", "method"))
             what = f"how long method {settings.method} trains is not matched in {match}"
             problems.append(f"{place}: {what}: give 'match: rows', or let {name!r} go on 'after' another arm")
-        if settings and settings.adapter and not settings.merge and any(one.after == name for one in arms.values()):
-            place = document.place(at)
-            problems.append(f"{place}: an arm goes on from {name!r}, and none can from an adapter: give 'merge: true'")
     return problems
 
 

@@ -10,11 +10,12 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
+from seqtune import console
 from seqtune.errors import TeacherError, shorten
 from seqtune.llm.budget import Budget, Meter, Spent
 from seqtune.llm.reply import Failed, Reply, Stopped
@@ -31,6 +32,7 @@ Script = Callable[[Request], "str | Reply | Failed"]
 Backend = Callable[[Request, bytes, Meter], Awaitable["Reply | Failed"]]
 Opening = Callable[[Store], AbstractAsyncContextManager[Backend]]
 
+SILENCE_S = 30.0  # without any reply, before the user is told
 _HALF = re.compile(r"[\ud800-\udfff]")
 SPELLINGS = (
     "write http://127.0.0.1:8000/v1#MODEL, hf:FOLDER_OR_NAME, vllm:FOLDER_OR_NAME, litellm:VENDOR/MODEL, or "
@@ -82,7 +84,33 @@ async def open_teacher(
         model, opening = _choose_batches(spec, means) if batch else _choose(spec, means)
         kept = Store(store or default_store())
         stack.callback(kept.close)
-        yield Teacher(model, await stack.enter_async_context(opening(kept)), kept, meter)
+        teacher = Teacher(model, await stack.enter_async_context(opening(kept)), kept, meter)
+        if (where := "" if batch else _address(spec)) and console.shows_progress():
+            stack.callback(asyncio.ensure_future(_tell_silence(teacher, where)).cancel)
+        yield teacher
+
+
+def _address(spec: str | Sequence[str] | Script) -> str:
+    """Who is asked, where somebody else may keep us waiting; "" for a model or a function in this process."""
+    named = "" if callable(spec) else spec if isinstance(spec, str) else ", ".join(spec)
+    return shorten(named) if named.startswith(("http://", "https://", "litellm:")) else ""
+
+
+async def _tell_silence(teacher: Teacher, where: str) -> None:
+    """Say so where nothing comes back: after half a minute, and each time that the silence has lasted twice as long."""
+    heard, since, next_s, clock = -1, 0.0, SILENCE_S, asyncio.get_running_loop().time
+    while True:
+        counts, now = teacher.counts, clock()
+        back = counts.answered + counts.from_store + sum(counts.failed.values())
+        if back != heard or not teacher.waiting:
+            heard, since, next_s = back, now, SILENCE_S
+        elif now - since >= next_s:
+            console.note(
+                f"{where}: no reply for {now - since:.0f} s, {teacher.waiting:,} requests wait, {counts.retried:,} were"
+                " sent again; is the server at work? Ctrl-C stops, and what was answered is kept"
+            )
+            next_s *= 2
+        await asyncio.sleep(min(1.0, SILENCE_S / 4))
 
 
 class _Means(NamedTuple):
@@ -178,6 +206,11 @@ class Teacher:
         self.model = model
         self._backend, self._store, self.meter = backend, store, meter
         self._flights: dict[str, asyncio.Future[Reply | Failed | None]] = {}
+
+    @property
+    def waiting(self) -> int:
+        """How many requests are without a reply yet."""
+        return len(self._flights)
 
     @property
     def counts(self) -> Spent:
@@ -346,12 +379,3 @@ async def each_in_order(
         for worker in workers:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
-
-
-async def ask_all(
-    teacher: Teacher, requests: Iterable[Request], *, in_flight: int = 128
-) -> AsyncGenerator[tuple[Request, Reply | Failed], None]:
-    """Ask all requests side by side, and give each with its outcome as soon as it is there; see `each`."""
-    async with aclosing(each(teacher, requests, in_flight=in_flight)) as outcomes:
-        async for request, outcome in outcomes:
-            yield request, outcome

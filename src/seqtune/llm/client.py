@@ -40,6 +40,7 @@ UNREACHED_S = 4.0  # a wrong port is told soon; once anything was connected to, 
 FLOOR_SHARE = 4  # the adaptive mode never goes below a quarter of the ceiling
 # Nothing else can succeed either: a wrong key, an empty account. A 403 may be about one flagged prompt.
 STOPPING_STATUSES = frozenset({401, 402})
+NEVER_FOUND = 3  # 404s in place of the first replies, after which the address or the model is taken to be wrong
 # What servers answer to a setting that they do not take.
 UNKNOWN_SETTING = frozenset({400, 422})
 # What a server may not take, in the order in which it is left out where the refusal does not name one: many know no
@@ -83,7 +84,7 @@ class Tried(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Line:
+class Route:
     """One address, ready to be called: one try within so many seconds, and the throttle to it."""
 
     send: Callable[[Request, bytes, float], Awaitable[Tried]]
@@ -115,12 +116,12 @@ async def open_client(
     connector = _Connector(limit=0, keepalive_timeout=60)
     # No redirects and no cookies: what is sent goes to the address that was named, and to no other.
     async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
-        lines = [
-            Line(partial(_post, session, URL(f"{endpoint.url}/chat/completions"), key), _throttle(share, adaptive))
+        routes = [
+            Route(partial(_post, session, URL(f"{endpoint.url}/chat/completions"), key), _throttle(share, adaptive))
             for endpoint, key, share in zip(endpoints, keys, dealt_out(concurrency, len(endpoints)), strict=True)
             if share  # with less than one request an address, the last are left out
         ]
-        yield Client(lines, patience or Patience(), lambda: connector.reached).ask
+        yield Client(routes, patience or Patience(), lambda: connector.reached).ask
 
 
 def dealt_out(most: int, among: int) -> list[int]:
@@ -151,19 +152,20 @@ def headers_with(key: str | None) -> dict[str, str]:
 
 
 class Client:
-    """Tries with patience over a few lines.
+    """Tries with patience over a few routes.
 
     Args:
-        lines: addresses of one model.
+        routes: addresses of one model.
         patience: how long and how often to try.
         reached: whether there ever was a connection; as long as not, nobody is waited for.
     """
 
-    def __init__(self, lines: Sequence[Line], patience: Patience, reached: Callable[[], bool]) -> None:
-        self._lines, self._patience, self._reached = lines, patience, reached
+    def __init__(self, routes: Sequence[Route], patience: Patience, reached: Callable[[], bool]) -> None:
+        self._routes, self._patience, self._reached = routes, patience, reached
         self._random = Random()
         self._left_out: frozenset[str] = frozenset()
         self._give_up_at = math.inf  # where nobody was reached by then
+        self._answers, self._unknown = False, 0  # whether there ever was a reply, and how often 404
 
     async def ask(self, request: Request, body: bytes, meter: Meter) -> Reply | Failed:
         """A good reply, or the reason of the last try.
@@ -191,34 +193,34 @@ class Client:
         clock, patience = asyncio.get_running_loop().time, self._patience
         ends, outcome, last, costly = 0.0, None, None, 0
         for tries in range(1, patience.tries + 1):
-            line = self._least_busy(last)
-            await line.throttle.enter()
+            route = self._least_busy(last)
+            await route.throttle.enter()
             ends = ends or clock() + patience.deadline_s
             timeout_s = min(patience.timeout_s, ends - clock())
             if timeout_s <= 0 and outcome:
-                line.throttle.leave()
+                route.throttle.leave()
                 return outcome
-            outcome, wait_s = await self._admitted(line, request, body, meter, timeout_s, tries)
+            outcome, wait_s = await self._admitted(route, request, body, meter, timeout_s, tries)
             if isinstance(outcome, Reply) or outcome.reason in PERMANENT or outcome.stops:
                 return outcome
             costly += outcome.reason in COSTLY
             if costly >= patience.costly_tries or tries == patience.tries or clock() + wait_s > ends:
                 return outcome
-            last = line
+            last = route
             await meter.rest(wait_s)
         raise AssertionError("patience without tries")  # checked when the teacher is opened
 
-    def _least_busy(self, last: Line | None) -> Line:
+    def _least_busy(self, last: Route | None) -> Route:
         """The address with the fewest calls, paused ones last, and where a try just failed last among equals."""
-        if len(self._lines) == 1:
-            return self._lines[0]
+        if len(self._routes) == 1:
+            return self._routes[0]
         return min(
-            self._lines,
+            self._routes,
             key=lambda one: (one.throttle.paused, one.throttle.inside + len(one.throttle.waiting), one is last),
         )
 
     async def _admitted(
-        self, line: Line, request: Request, body: bytes, meter: Meter, timeout_s: float, tries: int
+        self, route: Route, request: Request, body: bytes, meter: Meter, timeout_s: float, tries: int
     ) -> tuple[Reply | Failed, float]:
         """One try inside of the throttle, and the seconds to wait before another."""
         prompt_tokens = completion_tokens = 0
@@ -226,21 +228,22 @@ class Client:
             await meter.admit_in_turn(request, body)
             meter.counts.retried += tries > 1
             try:
-                outcome, retry_after_s = await line.send(request, body, timeout_s)
+                outcome, retry_after_s = await route.send(request, body, timeout_s)
                 prompt_tokens, completion_tokens = outcome.prompt_tokens, outcome.completion_tokens
             finally:
                 meter.settle(prompt_tokens, completion_tokens)
         finally:
-            line.throttle.leave()
+            route.throttle.leave()
         if isinstance(outcome, Reply):
-            line.throttle.praise()
+            route.throttle.praise()
+            self._answers = True
             return outcome, 0.0
         backoff_s = min(MAX_BACKOFF_S, self._patience.backoff_s * 2 ** (tries - 1)) * (0.5 + self._random.random() / 2)
         wait_s = backoff_s if retry_after_s is None else retry_after_s * (1 + self._random.random() / 10)
         outcome = self._judged(msgspec.structs.replace(outcome, tries=tries), wait_s)
         # No pause where nothing can succeed: all others are to be told the same at once.
         if not outcome.stops and (retry_after_s is not None or outcome.reason in ("rate_limited", "connection")):
-            line.throttle.blame(min(wait_s, self._patience.deadline_s))
+            route.throttle.blame(min(wait_s, self._patience.deadline_s))
         return outcome, wait_s
 
     def _judged(self, failed: Failed, wait_s: float) -> Failed:
@@ -251,6 +254,9 @@ class Client:
             if now + wait_s >= self._give_up_at:
                 return msgspec.structs.replace(failed, fix=NOBODY, stops=True)
         stops = failed.status in STOPPING_STATUSES or failed.fix == FIXES[402]
+        if failed.status == 404 and not self._answers:  # some servers say so of one bad request only
+            self._unknown += 1
+            stops = self._unknown >= NEVER_FOUND or "model" in failed.detail.lower()
         return msgspec.structs.replace(failed, stops=stops)
 
 

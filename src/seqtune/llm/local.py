@@ -213,8 +213,6 @@ def judge_written(
 
 
 def _cannot(request: Request) -> Failed | None:
-    if request.logprobs:
-        return Failed("refused", "a model on this machine gives no log probabilities", TEXT_ONLY)
     if any(
         not isinstance(part, Text) for m in request.messages if not isinstance(m.content, str) for part in m.content
     ):

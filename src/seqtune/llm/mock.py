@@ -290,8 +290,6 @@ def _completion(asked: dict[str, Any], text: str, finish_reason: str) -> dict[st
     prompt_tokens = len(prompt_of(asked).split())
     completion_tokens = len(text.split())
     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish_reason}
-    if asked.get("logprobs"):
-        choice["logprobs"] = {"content": [{"token": word, "logprob": -0.1} for word in text.split()]}
     return {
         "id": "chatcmpl-mock",
         "object": "chat.completion",

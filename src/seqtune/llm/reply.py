@@ -23,14 +23,6 @@ class Stopped(Exception):
     """Nothing more is asked, as was wanted: no error, but a way out of the work on a row."""
 
 
-class TokenLogprob(Struct, frozen=True, omit_defaults=True):
-    """A token of the reply with its log probability (natural), and the likeliest tokens at its place."""
-
-    token: str
-    logprob: float
-    top_logprobs: tuple[TokenLogprob, ...] = ()
-
-
 class Reply(Struct, frozen=True, omit_defaults=True):
     """A good answer: not empty, not cut.
 
@@ -40,7 +32,6 @@ class Reply(Struct, frozen=True, omit_defaults=True):
         model: as told by the server.
         prompt_tokens, completion_tokens, cached_tokens: the server's own figures; 0 where it tells none.
         wall_s: from sending the request to the last byte of the answer, of the try that succeeded.
-        logprobs: of the reply's tokens, where they were asked for.
     """
 
     text: str
@@ -50,7 +41,6 @@ class Reply(Struct, frozen=True, omit_defaults=True):
     completion_tokens: int = 0
     cached_tokens: int = 0
     wall_s: float = 0.0
-    logprobs: tuple[TokenLogprob, ...] | None = None
 
 
 class Failed(Struct, frozen=True, omit_defaults=True):
@@ -98,14 +88,9 @@ class _Message(Struct):
     refusal: str | None = None
 
 
-class _Logprobs(Struct):
-    content: tuple[TokenLogprob, ...] | None = None
-
-
 class _Choice(Struct):
     message: _Message
     finish_reason: str | None = None
-    logprobs: _Logprobs | None = None
 
 
 class _Completion(Struct):
@@ -140,7 +125,6 @@ def read_completion(raw: bytes, wall_s: float, *, cut_ok: bool = False) -> Reply
         completion_tokens,
         (details.cached_tokens or 0) if details else 0,
         wall_s,
-        choice.logprobs.content if choice.logprobs else None,
     )
 
 

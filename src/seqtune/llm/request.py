@@ -46,7 +46,6 @@ class Request(Struct, frozen=True, omit_defaults=True, kw_only=True):
         temperature, top_p, top_k, seed, stop: sampling; `top_k` is no part of OpenAI's own API, others take it.
         max_tokens: the most tokens of the reply.
         response_format: see `json_schema`.
-        logprobs, top_logprobs: ask for the log probabilities of the reply's tokens, and of the nearest others.
         attempt: tells apart equal requests that are to be answered anew; it is part of the key and is not sent.
         cut_ok: a reply that ends at `max_tokens` is good, as where one token is scored; in the key, not sent.
     """
@@ -60,8 +59,6 @@ class Request(Struct, frozen=True, omit_defaults=True, kw_only=True):
     seed: int | None = None
     stop: tuple[str, ...] | None = None
     response_format: dict[str, Any] | None = None
-    logprobs: bool = False
-    top_logprobs: int | None = None
     attempt: int = 0
     cut_ok: bool = False
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from seqtune.errors import MissingExtraError, shorten
-from seqtune.llm.client import FLOOR_SHARE, Client, Line, Patience, Tried, refusal, retry_after_s_of, without_key
+from seqtune.llm.client import FLOOR_SHARE, Client, Patience, Route, Tried, refusal, retry_after_s_of, without_key
 from seqtune.llm.endpoint import find_key
 from seqtune.llm.reply import Failed, Reply, read_completion
 from seqtune.llm.request import Request
@@ -62,9 +62,9 @@ async def open_vendor(
     litellm.suppress_debug_info = True
     litellm.drop_params = True  # `top_k` and the like, where the vendor knows none
     throttle = Throttle(concurrency, floor=max(1, concurrency // FLOOR_SHARE) if adaptive else None)
-    line = Line(partial(_complete, litellm, name, key), throttle)
+    route = Route(partial(_complete, litellm, name, key), throttle)
     try:
-        yield Client([line], patience or Patience(), lambda: True).ask  # its connections cannot be watched
+        yield Client([route], patience or Patience(), lambda: True).ask  # its connections cannot be watched
     finally:
         await _closed(litellm)
 
