@@ -59,17 +59,26 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], 
     from rich.table import Table
     from rich.text import Text
 
+    terminal = sys.stdout.isatty()
     made = Table(title=title or None, box=SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
     for i, column in enumerate(columns):
         numeric = all(isinstance(row[i], int | float) or str(row[i])[:1].isdigit() for row in rows) and bool(rows)
         made.add_column(column, justify="right" if numeric and i else "left", overflow="fold")
     for row in rows:
         made.add_row(*[Text(str(cell)) for cell in row])
-    terminal = sys.stdout.isatty()
-    console = Console(width=width or (None if terminal else 120), no_color=not terminal, highlight=False)
+    room = None if terminal else max(120, _unbroken([columns, *rows]))
+    console = Console(width=width or room, no_color=not terminal, highlight=False)
     with console.capture() as capture:
         console.print(made)
     return "\n".join(line.rstrip() for line in capture.get().rstrip().splitlines())
+
+
+def _unbroken(rows: Sequence[Sequence[object]]) -> int:
+    """The width at which no word is cut in two: rich makes the widest columns narrower, all of them to one width."""
+    columns = [[str(cell) for cell in column] for column in zip(*rows, strict=True)]
+    words = [word for column in columns for cell in column for word in cell.split()]
+    longest = min(24, max(map(len, words), default=0))
+    return sum(min(longest, max(map(len, column))) + 3 for column in columns)
 
 
 class Report(Protocol):

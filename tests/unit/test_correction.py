@@ -74,7 +74,7 @@ def test_the_interval_covers_the_truth_where_the_plain_one_does_not():
 
 @pytest.mark.parametrize("known", [judge(50, 100, 50, 100), judge(20, 100, 60, 100), judge(100, 100, 0, 100)])
 def test_a_judge_no_better_than_a_coin_is_refused(known):
-    with pytest.raises(DataError, match="tells nothing"):
+    with pytest.raises(DataError, match="no better than chance"):
         corrected_share(300, 500, known)
 
 

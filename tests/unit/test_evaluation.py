@@ -150,16 +150,29 @@ def test_parts_in_another_order_are_told_from_missing_ones():
     assert score_steps(item, without_part(item, 0).text).measures["order"] is None
 
 
+COUNT_AND_GREET = Example(
+    "Count the words, then say hello.",
+    "one two",
+    "Word count: 2\nAnswer: Hello!",
+    steps=(
+        Step("count the words", "2", "before", "count_words", mark="Word count:"),
+        Step("say hello", "Hello!", mark="Answer:"),
+    ),
+)
+
+
+def test_rows_with_steps_that_only_a_judge_can_tell_have_the_share_of_the_others_as_their_headline(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    write([COUNT_AND_GREET, chains((2,), per_length=1).items[0]], path)
+    given = {row.id: answer_to(row, row.output) for row in rows_suite(path).items}
+    scored = score_suite(rows_suite(path), given)
+    headline = choose_headline(rows_suite(path).headline, figures(rows_suite(path).items, given, scored))
+    assert (headline.measure, headline.figure.value, headline.refused) == ("checked", 1.0, "")
+    assert choose_headline("soft", figures(rows_suite(path).items, given, scored)).refused
+
+
 def test_a_step_without_a_check_is_unscored_and_never_counted_as_not_done():
-    item = Example(
-        "Count the words, then say hello.",
-        "one two",
-        "Word count: 2\nAnswer: Hello!",
-        steps=(
-            Step("count the words", "2", "before", "count_words", mark="Word count:"),
-            Step("say hello", "Hello!", mark="Answer:"),
-        ),
-    )
+    item = COUNT_AND_GREET
     assert done(item, item.output) == [True, None]
     (line,) = figures_of([item], [item.output])
     assert (line.unscored_steps, line.measures["strict"].of, line.measures["soft"].value) == (1, 0, 1.0)

@@ -127,14 +127,20 @@ def _rows(found: Sequence[Scored], lengths: Mapping[str, int]) -> list[list[bool
 
 
 def _measure(name: str, found: Sequence[Scored], lengths: Mapping[str, int]) -> Measure:
-    if name == "order":
-        return measure(name, [_value(one, name) for one in found if _has_order(one, lengths.get(one.item))])
-    made = measure(name, [_value(one, name) for one in found])
+    made = measure(name, [_value(one, name) for one in found if is_of_figure(name, one, lengths.get(one.item))])
     return _with_open_steps(made, found) if name == "soft" else made
 
 
-def _has_order(one: Scored, steps: int | None) -> bool:
-    """Whether there is an order to tell: not of an item with one step, nor of an answer with one part."""
+def is_of_figure(name: str, one: Scored, steps: int | None) -> bool:
+    """Whether an item counts for a measure: all do, but no order can be told of one step, nor of an answer's one part.
+
+    Args:
+        name: of the measure.
+        one: the item, scored.
+        steps: how many it has, where that is known.
+    """
+    if name != "order":
+        return True
     if one.measures.get("order") is not None or not one.steps:
         return steps != 1
     return sum(step.found is not None and (step.done is True or step.check != JUDGE) for step in one.steps) > 1

@@ -19,7 +19,7 @@ from seqtune.evaluation.judging.qualification import find_qualification
 from seqtune.evaluation.ledger import open_ledger
 from seqtune.evaluation.outcome import Evaluation, gated, outcome_of, write_outcome
 from seqtune.evaluation.resolution import resolve
-from seqtune.evaluation.scoring import PROGRAM, STEPS, Scored, score_suite
+from seqtune.evaluation.scoring import CHECKABLE, PROGRAM, STEPS, Scored, score_suite
 from seqtune.evaluation.settings import EvaluateSettings
 from seqtune.evaluation.standard import HARNESS, evaluate_by_harness
 from seqtune.evaluation.suite import Suite
@@ -142,6 +142,7 @@ def _judged(folder: Path, task: Task, judging: Judging | None, say: Say | None) 
 
 def _open_steps(suite: Suite) -> tuple[str, ...]:
     """A note of the steps that no program can check."""
-    count = sum(not is_checkable(step) for item in suite.items for step in item.steps) if suite.scorer == STEPS else 0
+    by_steps = suite.scorer in (STEPS, CHECKABLE)
+    count = sum(not is_checkable(step) for item in suite.items for step in item.steps) if by_steps else 0
     why = "whether all steps of an item are done can only be told by a judge"
     return (f"{count:,} steps have no check: {why}",) if count else ()

@@ -20,6 +20,7 @@ from seqtune.evaluation.statistics.measure import Measure
 from seqtune.evaluation.suite import Suite, import_suite
 
 STEPS = "steps"  # the scorer of items with steps
+CHECKABLE = "checkable_steps"  # of items some of whose steps no program can check
 PROGRAM = "program"  # who scored where no judge did
 
 
@@ -157,6 +158,14 @@ def score_steps(item: Example, text: str) -> Findings:
     measures = measures_of([verdict.done for verdict in verdicts])
     measures["order"] = in_order(places)
     return Findings({"exact": float(same_text(text, item.output)), **measures}, verdicts)
+
+
+@scorer(CHECKABLE)
+def score_checkable_steps(item: Example, text: str) -> Findings:
+    """As `steps`, and `checked`: how many of the steps that a program can check are done."""
+    found = score_steps(item, text)
+    share = found.measures["soft"]
+    return found if share is None else Findings({"checked": share, **found.measures}, found.steps)
 
 
 def _check(steps: Sequence[Step], text: str) -> tuple[Sequence[Checked], Sequence[int | None]]:

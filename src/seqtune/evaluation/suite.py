@@ -215,7 +215,7 @@ def _maker(name: str) -> Maker:
 def rows_suite(path: str | Path) -> Suite:
     """The rows of a file as a suite; rows without steps are left out, and dialogues, whose answers stand in many turns.
 
-    Where some steps can be checked by no program, the headline is the share of those that can.
+    Where some steps can be checked by no program, the headline without a judge is the share of those that can.
 
     Raises:
         DataError: no row of it can be an item.
@@ -228,8 +228,9 @@ def rows_suite(path: str | Path) -> Suite:
     notes = [f"{count:,} rows are no items: {why}" for why, count in left_out.items() if why]
     if twice := left_out[""] - len(items):
         notes.append(f"{twice:,} rows stand there twice and are asked once")
-    checkable = all(is_checkable(step) for item in items.values() for step in item.steps)
-    return Suite(str(path), tuple(items.values()), headline="strict" if checkable else "soft", notes=tuple(notes))
+    can = {is_checkable(step) for item in items.values() for step in item.steps}
+    scorer, headline = ("checkable_steps", "checked") if can == {True, False} else ("steps", "strict")
+    return Suite(str(path), tuple(items.values()), scorer, headline, notes=tuple(notes))
 
 
 def _why_no_item(example: Example) -> str:

@@ -25,6 +25,7 @@ FEWEST = 10  # items behind a mark of a plot that shows positions
 # What measures are called in a table, in the order in which they stand there; others keep their own names.
 TITLES = {
     "strict": "every step",
+    "checked": "each step with a check",
     "soft": "each step",
     "exact": "exact",
     "order": "in order",
@@ -32,7 +33,7 @@ TITLES = {
     "following": "followed all",
     "quality": "quality (1 to 5)",
 }
-IN_TABLE = ("strict", "soft", "exact", "order", "following", "quality")
+IN_TABLE = ("strict", "checked", "soft", "exact", "order", "following", "quality")
 FIRST = ("strict", "step_done")  # after the headline
 MOST_MEASURES = 6  # in one table; of more, all but the first stand in a table that is folded away
 

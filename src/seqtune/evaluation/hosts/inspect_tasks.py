@@ -192,7 +192,7 @@ def _merged(scores: Sequence[SampleScore]) -> list[Scored]:
     for one in scores:
         found.setdefault(str(one.sample_id), []).append(_measures(one.score))
         steps[str(one.sample_id)] = _verdicts(one.score)
-    return [Scored(item, measures=_mean(said), steps=steps[item]) for item, said in found.items()]
+    return [Scored(item, measures=_mean(each), steps=steps[item]) for item, each in found.items()]
 
 
 def _verdicts(score: Score) -> tuple[Verdict, ...]:
@@ -200,12 +200,12 @@ def _verdicts(score: Score) -> tuple[Verdict, ...]:
 
 
 def _measures(score: Score) -> dict[str, float | None]:
-    said = cast(Mapping[str, float | None], score.value) if isinstance(score.value, Mapping) else {}
-    return {name: None if value is None or isnan(value) else float(value) for name, value in said.items()}
+    values = cast(Mapping[str, float | None], score.value) if isinstance(score.value, Mapping) else {}
+    return {name: None if value is None or isnan(value) else float(value) for name, value in values.items()}
 
 
-def _mean(said: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
-    told = {name: [value for one in said if (value := one.get(name)) is not None] for one in said for name in one}
+def _mean(each: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
+    told = {name: [value for one in each if (value := one.get(name)) is not None] for one in each for name in one}
     return {name: sum(values) / len(values) if values else None for name, values in told.items()}
 
 
@@ -298,7 +298,7 @@ def judged(form: str = "original", checklist: str = "", unapproved: bool = False
     graders: WeakKeyDictionary[AbstractEventLoop, Grader] = WeakKeyDictionary()
 
     async def score(state: TaskState, target: Target) -> Score | None:
-        item, text = _item(state.metadata), state.output.completion
+        item, text = _item(state.metadata), said(state.output.completion)
         if why := _unanswered(state.output):
             return _score(state, Scored(item.id, unscored=why))
         if cast(Form, form) == "original":
@@ -347,9 +347,9 @@ def _is_running() -> bool:
 
 def _untold(score: Score, headline: str) -> str:
     """Why the measure that stands for the whole could not be told of an item, "" where it was."""
-    said = _measures(score)
-    name = headline if headline in said else next(iter(said), "")
-    return "" if said.get(name) is not None else score.explanation or f"{name} cannot be told"
+    values = _measures(score)
+    name = headline if headline in values else next(iter(values), "")
+    return "" if values.get(name) is not None else score.explanation or f"{name} cannot be told"
 
 
 def _steps(item: Example, listed: Checklist | None) -> Sequence[ChecklistStep]:
@@ -375,13 +375,13 @@ def _unanswered(output: ModelOutput) -> str:
 
 def _score(state: TaskState, scored: Scored, length: int = 0) -> Score:
     """What was said of an answer, as Inspect keeps it; what could not be told is null."""
-    said = {"judge": scored.judge, "key": scored.key, "length": length, "steps": msgspec.to_builtins(scored.steps)}
+    kept = {"judge": scored.judge, "key": scored.key, "length": length, "steps": msgspec.to_builtins(scored.steps)}
     return Score(
         value=scored.measures or {state.metadata["headline"]: None},
         answer=state.output.completion,
         explanation=scored.unscored or "\n".join(map(_line, scored.steps)),
         reason="grader_failed" if scored.unscored else None,
-        metadata={name: value for name, value in said.items() if value},
+        metadata={name: value for name, value in kept.items() if value},
     )
 
 

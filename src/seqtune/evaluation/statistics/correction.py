@@ -84,8 +84,8 @@ def _rates(known: Reliability) -> tuple[float, float]:
     sensitivity, specificity = known.sensitivity.value or 0.0, known.specificity.value or 0.0
     if sensitivity + specificity <= 1:
         raise DataError(
-            f"a judge with a sensitivity of {sensitivity:.3g} and a specificity of {specificity:.3g} tells nothing:"
-            " a coin's add up to 1 too",
+            f"the judge says yes to {sensitivity:.1%} of what people call done, and to {1 - specificity:.1%} of what"
+            " they call not done: no rate can be corrected by one who tells them apart no better than chance",
             fix="take a better judge, or check that its labels and the people's mean the same",
         )
     return sensitivity, specificity

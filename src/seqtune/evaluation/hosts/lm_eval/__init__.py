@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from seqtune.data.example import Example, prompt_text
-from seqtune.evaluation.scoring import find_scorer, said
+from seqtune.evaluation.figures import is_of_figure
+from seqtune.evaluation.scoring import Scored, find_scorer, said
 from seqtune.evaluation.suite import open_suite
 
 if TYPE_CHECKING:
@@ -51,8 +52,11 @@ def target(doc: Doc) -> str:
 
 def score(doc: Doc, results: Sequence[str]) -> dict[str, float]:
     """The suite's own measures of an answer (`process_results`); what could not be told is nan."""
-    found = find_scorer(doc["scorer"])(_item(doc), said(results[0] or ""))
-    return {name: nan if value is None else value for name, value in found.measures.items()}
+    item = _item(doc)
+    found = find_scorer(doc["scorer"])(item, said(results[0] or ""))
+    scored = Scored(item.id, "", found.measures, found.steps)
+    told = {name: value for name, value in found.measures.items() if is_of_figure(name, scored, len(item.steps))}
+    return {name: nan if value is None else value for name, value in told.items()}
 
 
 def _item(doc: Doc) -> Example:
