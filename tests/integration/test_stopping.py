@@ -22,12 +22,12 @@ def stopped_when(ready, words, log):
         return process.wait(), log.read_text()
 
 
-def test_a_training_says_that_it_was_stopped_and_goes_on(tmp_path):
+def test_a_training_says_that_it_was_stopped(tmp_path):
     pytest.importorskip("trl")
     write([Example(f"Say {i}", "one two", f"two {i}") for i in range(200)], tmp_path / "rows.jsonl")
     out = tmp_path / "run"
     words = ["train", "--dataset", str(tmp_path / "rows.jsonl"), "--out", str(out), "--set", "train.save_every=2"]
-    words += ["--set", "train.max_tokens=40000"]
+    words += ["--set", "train.max_tokens=4000000"]
     code, said = stopped_when(lambda: any(out.glob("checkpoints/checkpoint-*")), words, tmp_path / "log")
     assert code == 130
     assert "stopped; the same command goes on" in said

@@ -151,11 +151,11 @@ def test_an_own_chain_is_a_few_lines():
 
 
 def test_no_option_of_an_own_chain_has_the_name_of_what_every_chain_is_told():
-    def shout(example, means, *, style="loud"):
-        """In capitals."""
+    def whisper(example, means, *, style="low"):
+        """In small letters."""
 
     with pytest.raises(RecipeError, match="an option 'style'"):
-        chain(shout)
+        chain(whisper)
     assert set(OF_EVERY_CHAIN) == set(ChainSettings.model_fields)
 
 
