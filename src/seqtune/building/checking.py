@@ -256,8 +256,7 @@ def find_result(step: Step, answer: str, *, given: str = "", steps: int = 1, quo
 
     The whole answer counts, a line of it, what follows a mark or a colon in a line, or a block of lines that stands
     apart; order is not looked at. No line counts that stands in a copy of the whole input, nor one of many values of
-    its kind under one label: who writes all that could be right has given no answer. Put before or behind 7,985
-    recorded answers, every right result is still found.
+    its kind under one label: who writes all that could be right has given no answer.
 
     Args:
         step: with its right result.
