@@ -15,7 +15,12 @@ from seqtune.data.writer import write
 def stopped_when(ready, words, log):
     """Start a command, interrupt it once it is at work; gives its exit code and what it said."""
     with log.open("wb") as said:
-        process = subprocess.Popen([sys.executable, "-m", "seqtune", *words], stderr=said, stdout=said)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "seqtune", *words],
+            stderr=said,
+            stdout=said,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+        )
         while process.poll() is None and not ready():
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
